@@ -1,0 +1,31 @@
+package io.asherah.reactive.securememory.internal;
+
+import io.asherah.reactive.securememory.internal.platform.LinuxMemory;
+import java.lang.invoke.MethodType;
+import java.lang.reflect.Method;
+import java.lang.reflect.Modifier;
+import reactor.blockhound.BlockHound;
+import reactor.blockhound.integration.BlockHoundIntegration;
+
+/**
+ * Tells BlockHound that the system calls for locked memory block, so that a test in which one runs
+ * on an event loop fails. BlockHound finds this class through {@code META-INF/services}.
+ */
+public final class SecureMemoryBlockHoundIntegration implements BlockHoundIntegration {
+
+  /** Called by the service loader. */
+  public SecureMemoryBlockHoundIntegration() {}
+
+  @Override
+  public void applyTo(BlockHound.Builder builder) {
+    for (Method method : LinuxMemory.class.getDeclaredMethods()) {
+      if (Modifier.isPublic(method.getModifiers()) && !method.isBridge()) {
+        builder.markAsBlocking(
+            LinuxMemory.class.getName(),
+            method.getName(),
+            MethodType.methodType(method.getReturnType(), method.getParameterTypes())
+                .toMethodDescriptorString());
+      }
+    }
+  }
+}

@@ -1,0 +1,285 @@
+package io.asherah.reactive.securememory.internal;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.asherah.reactive.securememory.MemoryLimitException;
+import io.asherah.reactive.securememory.NativeCallException;
+import io.asherah.reactive.securememory.Secret;
+import io.asherah.reactive.securememory.SecretClosedException;
+import io.asherah.reactive.securememory.SecretFactory;
+import io.asherah.reactive.securememory.SecureMemoryOverloadedException;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import reactor.core.Disposable;
+import reactor.core.publisher.Flux;
+import reactor.core.publisher.Mono;
+import reactor.core.scheduler.Schedulers;
+import reactor.test.StepVerifier;
+
+class SecretFactoryTest {
+  private static final Duration WINDOW = Duration.ofSeconds(1);
+
+  private static byte[] key() {
+    byte[] key = new byte[32];
+    java.util.Arrays.fill(key, (byte) 7);
+    return key;
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "pageSize, 1",
+    "map, 1",
+    "protect, 1",
+    "excludeFromCoreDumps, 1",
+    "excludeFromForks, 1",
+    "view, 1",
+    "protect, 2"
+  })
+  void failedCall_undoesTheStepsBeforeIt_andLeavesTheCallersArray(String call, int nth) {
+    try (Memory memory = new Memory(WINDOW)) {
+      memory.recording.failNext(call, nth);
+      byte[] key = key();
+
+      StepVerifier.create(memory.factory.create(key)).verifyError(NativeCallException.class);
+
+      assertThat(key).isEqualTo(key());
+      assertThat(memory.recording.count("unlock")).isEqualTo(memory.recording.count("lock"));
+      assertThat(memory.recording.count("unmap"))
+          .isEqualTo(call.equals("map") ? 0 : memory.recording.count("map"));
+      assertThat(memory.factory.stats().liveSecrets()).isZero();
+      assertThat(memory.factory.stats().lockedBytes()).isZero();
+      assertThat(memory.factory.stats().openRegions()).isZero();
+      assertThat(memory.factory.stats().pendingCreations()).isZero();
+
+      StepVerifier.create(memory.factory.create(key)).expectNextCount(1).verifyComplete();
+    }
+  }
+
+  @Test
+  void refusedLock_namesLimitNeedAndFix() {
+    try (Memory memory = new Memory(WINDOW)) {
+      memory.recording.failNext("lock", 1);
+
+      StepVerifier.create(memory.factory.create(key()))
+          .verifyErrorSatisfies(
+              e ->
+                  assertThat(e)
+                      .isInstanceOf(MemoryLimitException.class)
+                      .hasMessageContaining("cannot lock 4096 more bytes")
+                      .hasMessageContaining("ulimit -l"));
+      assertThat(memory.recording.count("unmap")).isOne();
+      assertThat(memory.recording.count("unlock")).isZero();
+    }
+  }
+
+  @Test
+  void failedOpen_isSignalledToTheReader_andTheNextReadSucceeds() {
+    try (Memory memory = new Memory(Duration.ZERO)) {
+      Secret secret = memory.factory.create(key()).block(Memory.TIMEOUT);
+      memory.recording.failNext("protect", 1);
+
+      StepVerifier.create(secret.withBytes(copy -> copy[0])).verifyError(NativeCallException.class);
+      StepVerifier.create(secret.withBytes(copy -> copy[0])).expectNext((byte) 7).verifyComplete();
+    }
+  }
+
+  @Test
+  void failedClose_keepsTheRegionReadable_andIsTriedAgain() {
+    try (Memory memory = new Memory(WINDOW)) {
+      Secret secret = memory.factory.create(key()).block(Memory.TIMEOUT);
+      int protects = memory.recording.count("protect");
+      memory.recording.failNext("protect", 1);
+
+      memory.time.advanceTimeBy(WINDOW);
+      Memory.await(() -> memory.recording.count("protect") == protects + 1);
+      StepVerifier.create(secret.withBytes(copy -> copy[0])).expectNext((byte) 7).verifyComplete();
+
+      Memory.await(
+          () -> {
+            memory.time.advanceTimeBy(WINDOW);
+            return memory.factory.stats().openRegions() == 0;
+          });
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"protect", "unlock"})
+  void failedStepOfRelease_doesNotKeepTheOthersFromRunning(String call) {
+    Memory memory = new Memory(WINDOW);
+    Secret secret = memory.factory.create(key()).block(Memory.TIMEOUT);
+    memory.recording.failNext(call, 1);
+
+    secret.close();
+    memory.close();
+
+    assertThat(memory.recording.count("unmap")).isOne();
+  }
+
+  @Test
+  void surplusCreations_areRefused_whileReadsAndClosesStillRun() {
+    try (Memory memory = new Memory(Duration.ZERO, 8)) {
+      Secret secret = memory.factory.create(key()).block(Memory.TIMEOUT);
+      Secret closing = memory.factory.create(key()).block(Memory.TIMEOUT);
+      CountDownLatch stalled = memory.recording.stall();
+
+      List<CompletableFuture<Secret>> creations = new ArrayList<>();
+      for (int i = 0; i < 20; i++) {
+        creations.add(memory.factory.create(key()).toFuture());
+      }
+      CompletableFuture<Byte> read = secret.withBytes(copy -> copy[0]).toFuture();
+      closing.close();
+
+      List<CompletableFuture<Secret>> refused =
+          creations.stream().filter(CompletableFuture::isCompletedExceptionally).toList();
+      assertThat(refused).hasSize(12);
+      assertThatThrownBy(() -> refused.get(0).join())
+          .hasCauseInstanceOf(SecureMemoryOverloadedException.class);
+      assertThat(memory.factory.stats().pendingCreations()).isEqualTo(8);
+
+      stalled.countDown();
+      assertThat(read.orTimeout(30, TimeUnit.SECONDS).join()).isEqualTo((byte) 7);
+      Memory.await(() -> memory.factory.stats().liveSecrets() == 9);
+      Memory.await(() -> memory.factory.stats().lockedBytes() == 9 * 4_096);
+    }
+  }
+
+  @Test
+  void cancelledCreations_leaveNothing_atWhateverMomentTheyAreCancelled() {
+    try (Memory memory = new Memory(WINDOW, 100_000)) {
+      for (int i = 0; i < 2_000; i++) {
+        Disposable creation = memory.factory.create(key()).subscribe();
+        for (int spin = 0; spin < i % 500 * 40; spin++) {
+          Thread.onSpinWait();
+        }
+        creation.dispose();
+      }
+      // Some were cancelled after their end, and are this test's to close; the factory closes them.
+    }
+  }
+
+  @Test
+  void cancelledCreation_isReleased_whenItWasUnderWay() {
+    try (Memory memory = new Memory(WINDOW)) {
+      CountDownLatch stalled = memory.recording.stall();
+      Disposable creation = memory.factory.create(key()).subscribe();
+      Memory.await(() -> memory.recording.count() > 0);
+
+      creation.dispose();
+      stalled.countDown();
+
+      Memory.await(() -> memory.recording.count("unmap") == 1);
+      assertThat(memory.factory.stats().liveSecrets()).isZero();
+    }
+  }
+
+  @Test
+  void close_endsAllSecrets_andRefusesNewOnes() {
+    Memory memory = new Memory(WINDOW);
+    List<Secret> secrets =
+        Flux.range(0, 100)
+            .flatMap(i -> memory.factory.create(key()))
+            .collectList()
+            .block(Memory.TIMEOUT);
+    assertThat(memory.factory.stats().liveSecrets()).isEqualTo(100);
+
+    memory.close();
+    memory.close();
+
+    assertThat(secrets).allMatch(Secret::isClosed);
+    Memory.await(() -> memory.factory.scheduler().isDisposed());
+    StepVerifier.create(memory.factory.create(key())).verifyError(SecretClosedException.class);
+    StepVerifier.create(secrets.get(0).withBytes(copy -> copy[0]))
+        .verifyError(SecretClosedException.class);
+  }
+
+  /**
+   * Found with Schedulers.newBoundedElastic, where the late task span in the scheduler for ever.
+   */
+  @Test
+  void readsAndCreationsThatMeetClose_end() {
+    for (int round = 0; round < 300; round++) {
+      Memory memory = new Memory(Duration.ZERO);
+      Secret secret = memory.factory.create(key()).block(Memory.TIMEOUT);
+      Mono<Void> late =
+          Flux.merge(
+                  Mono.defer(() -> secret.withBytes(copy -> copy[0]))
+                      .repeat()
+                      .subscribeOn(Schedulers.parallel())
+                      .onErrorComplete(SecretClosedException.class),
+                  Mono.defer(() -> memory.factory.create(key()))
+                      .repeat()
+                      .subscribeOn(Schedulers.parallel())
+                      .onErrorComplete(SecretClosedException.class))
+              .then();
+      CompletableFuture<Void> ended = late.toFuture();
+
+      memory.close();
+
+      ended.orTimeout(30, TimeUnit.SECONDS).join();
+    }
+  }
+
+  @Test
+  void close_ofAnUnusedFactory_completesWithoutANativeCall() {
+    Memory memory = new Memory(WINDOW);
+
+    memory.close();
+
+    assertThat(memory.recording.count()).isZero();
+  }
+
+  @Test
+  void nothing_happensBeforeASubscription() {
+    try (Memory memory = new Memory(WINDOW)) {
+      for (int i = 0; i < 1_000; i++) {
+        Mono<Secret> assembled = memory.factory.create(key());
+        assertThat(assembled).isNotNull();
+      }
+      assertThat(memory.recording.count()).isZero();
+      assertThat(memory.factory.stats().pendingCreations()).isZero();
+    }
+  }
+
+  @Test
+  void disposedTimer_doesNotKeepRegionsOpen() {
+    var timer = Schedulers.newSingle("timer");
+    LockedSecretFactory factory =
+        new LockedSecretFactory(
+            new RecordingMemory().memory(),
+            Duration.ofMillis(1),
+            10,
+            System::nanoTime,
+            timer,
+            Schedulers.parallel());
+    timer.dispose();
+    factory.create(key()).block(Memory.TIMEOUT);
+
+    Memory.await(() -> factory.stats().openRegions() == 0);
+    factory.close().block(Memory.TIMEOUT);
+  }
+
+  @Test
+  void builder_refusesWhatMakesNoSense() {
+    assertThatThrownBy(() -> SecretFactory.builder().accessWindow(Duration.ofMillis(-1)))
+        .hasMessage("accessWindow must be between zero and one hour, was PT-0.001S");
+    assertThatThrownBy(() -> SecretFactory.builder().maxPendingCreations(0))
+        .hasMessage("maxPendingCreations must be at least 1, was 0");
+  }
+
+  @Test
+  void defaultFactory_worksOnThisMachine() {
+    SecretFactory factory = SecretFactory.builder().build();
+    StepVerifier.create(factory.create(key()).flatMap(secret -> secret.withBytes(copy -> copy[31])))
+        .expectNext((byte) 7)
+        .verifyComplete();
+    factory.close().block(Memory.TIMEOUT);
+  }
+}

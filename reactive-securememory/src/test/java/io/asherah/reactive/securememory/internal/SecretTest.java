@@ -1,0 +1,270 @@
+package io.asherah.reactive.securememory.internal;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.asherah.reactive.securememory.Secret;
+import io.asherah.reactive.securememory.SecretClosedException;
+import java.time.Duration;
+import java.util.concurrent.atomic.AtomicReference;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import reactor.core.publisher.Mono;
+import reactor.core.scheduler.NonBlocking;
+import reactor.core.scheduler.Schedulers;
+import reactor.test.StepVerifier;
+
+class SecretTest {
+  private static final Duration WINDOW = Duration.ofSeconds(1);
+
+  private static byte[] bytes(int length) {
+    byte[] bytes = new byte[length];
+    for (int i = 0; i < length; i++) {
+      bytes[i] = (byte) (i * 7 + 1);
+    }
+    return bytes;
+  }
+
+  private static Secret create(Memory memory, byte[] bytes) {
+    return memory.factory.create(bytes).block(Memory.TIMEOUT);
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 31, 32, 4_095, 4_096, 4_097, 100_000})
+  void bytes_comeBackAsTheyWere_andTheCallersArrayIsWiped(int length) {
+    try (Memory memory = new Memory(WINDOW)) {
+      byte[] given = bytes(length);
+
+      Secret secret = create(memory, given);
+
+      assertThat(given).containsOnly(0);
+      assertThat(secret.length()).isEqualTo(length);
+      StepVerifier.create(secret.withBytes(byte[]::clone))
+          .assertNext(copy -> assertThat(copy).isEqualTo(bytes(length)))
+          .verifyComplete();
+      assertThat(memory.factory.stats().lockedBytes()).isEqualTo((length + 4_095) / 4_096 * 4_096);
+    }
+  }
+
+  @Test
+  void copy_isWiped_whenTheFunctionReturnsOrThrows() {
+    try (Memory memory = new Memory(WINDOW)) {
+      Secret secret = create(memory, bytes(32));
+      AtomicReference<byte[]> kept = new AtomicReference<>();
+
+      StepVerifier.create(
+              secret.withBytes(
+                  copy -> {
+                    kept.set(copy);
+                    return copy[0];
+                  }))
+          .expectNext((byte) 1)
+          .verifyComplete();
+      assertThat(kept.get()).hasSize(32).containsOnly(0);
+
+      StepVerifier.create(
+              secret.withBytes(
+                  copy -> {
+                    kept.set(copy);
+                    throw new IllegalArgumentException("from the function");
+                  }))
+          .verifyErrorMessage("from the function");
+      assertThat(kept.get()).hasSize(32).containsOnly(0);
+    }
+  }
+
+  @Test
+  void nullResult_completesEmpty_warmAndCold() {
+    try (Memory memory = new Memory(WINDOW)) {
+      Secret secret = create(memory, bytes(32));
+      StepVerifier.create(secret.withBytes(copy -> null)).verifyComplete();
+
+      memory.time.advanceTimeBy(WINDOW);
+      Memory.await(() -> memory.factory.stats().openRegions() == 0);
+      StepVerifier.create(secret.withBytes(copy -> null)).verifyComplete();
+    }
+  }
+
+  @Test
+  void warmRead_staysOnTheThread_andMakesNoNativeCall() {
+    try (Memory memory = new Memory(WINDOW)) {
+      Secret secret = create(memory, bytes(32));
+      int before = memory.recording.count();
+
+      Mono<Boolean> reads =
+          Mono.fromCallable(
+                  () -> {
+                    Thread subscriber = Thread.currentThread();
+                    for (int i = 0; i < 10_000; i++) {
+                      AtomicReference<Thread> ran = new AtomicReference<>();
+                      secret
+                          .withBytes(copy -> copy[31])
+                          .subscribe(value -> ran.set(Thread.currentThread()));
+                      if (ran.get() != subscriber) {
+                        return false;
+                      }
+                    }
+                    return subscriber instanceof NonBlocking;
+                  })
+              .subscribeOn(Schedulers.parallel());
+
+      StepVerifier.create(reads).expectNext(true).verifyComplete();
+      assertThat(memory.recording.count()).isEqualTo(before);
+    }
+  }
+
+  @Test
+  void region_isClosedWhenTheWindowHasPassed_andOpenedByTheNextRead() {
+    try (Memory memory = new Memory(WINDOW)) {
+      Secret secret = create(memory, bytes(32));
+      assertThat(memory.factory.stats().openRegions()).isOne();
+
+      memory.time.advanceTimeBy(WINDOW.minusNanos(1));
+      StepVerifier.create(secret.withBytes(copy -> copy[0])).expectNext((byte) 1).verifyComplete();
+      memory.time.advanceTimeBy(WINDOW.minusNanos(1));
+      assertThat(memory.factory.stats().openRegions()).isOne();
+      memory.time.advanceTimeBy(Duration.ofNanos(1));
+      Memory.await(() -> memory.factory.stats().openRegions() == 0);
+      assertThat(memory.factory.stats().closes()).isOne();
+
+      AtomicReference<String> thread = new AtomicReference<>();
+      StepVerifier.create(
+              secret.withBytes(
+                  copy -> {
+                    thread.set(Thread.currentThread().getName());
+                    return copy[31];
+                  }))
+          .expectNext(bytes(32)[31])
+          .verifyComplete();
+      assertThat(thread.get()).startsWith("parallel-");
+      assertThat(memory.factory.stats().opens()).isOne();
+      assertThat(memory.factory.stats().openRegions()).isOne();
+    }
+  }
+
+  @Test
+  void strictMode_closesAfterEveryRead() {
+    try (Memory memory = new Memory(Duration.ZERO)) {
+      Secret secret = create(memory, bytes(32));
+      assertThat(memory.factory.stats().openRegions()).isZero();
+
+      for (int i = 1; i <= 3; i++) {
+        StepVerifier.create(secret.withBytes(copy -> copy[0]))
+            .expectNext((byte) 1)
+            .verifyComplete();
+        int reads = i;
+        Memory.await(() -> memory.factory.stats().closes() == reads);
+        assertThat(memory.factory.stats().openRegions()).isZero();
+      }
+    }
+  }
+
+  @Test
+  void nativeCalls_runOnTheSecurememoryThreadsOnly() {
+    try (Memory memory = new Memory(WINDOW)) {
+      Secret secret = create(memory, bytes(32));
+      memory.time.advanceTimeBy(WINDOW);
+      Memory.await(() -> memory.factory.stats().openRegions() == 0);
+      secret.withBytes(copy -> copy[0]).block(Memory.TIMEOUT);
+      secret.close();
+      Memory.await(() -> memory.factory.stats().lockedBytes() == 0);
+
+      assertThat(memory.recording.calls())
+          .allSatisfy(call -> assertThat(call.thread()).startsWith("asherah-securememory-"));
+      assertThat(memory.recording.calls().stream().map(RecordingMemory.Call::name).toList())
+          .containsSubsequence(
+              "map",
+              "protect",
+              "lock",
+              "excludeFromCoreDumps",
+              "excludeFromForks",
+              "view",
+              "protect",
+              "protect",
+              "protect",
+              "protect",
+              "unlock",
+              "unmap");
+    }
+  }
+
+  @Test
+  void closedSecret_signalsClosed_fromTheMomentCloseReturns() {
+    try (Memory memory = new Memory(WINDOW)) {
+      Secret secret = create(memory, bytes(32));
+      Mono<Byte> read = secret.withBytes(copy -> copy[0]);
+
+      secret.close();
+      secret.close();
+
+      assertThat(secret.isClosed()).isTrue();
+      assertThat(memory.factory.stats().liveSecrets()).isZero();
+      StepVerifier.create(read).verifyError(SecretClosedException.class);
+      Memory.await(() -> memory.factory.stats().lockedBytes() == 0);
+      StepVerifier.create(read).verifyError(SecretClosedException.class);
+      assertThat(memory.factory.stats().openRegions()).isZero();
+    }
+  }
+
+  @Test
+  void memory_isWipedBeforeItIsReturned() {
+    try (Memory memory = new Memory(WINDOW)) {
+      Secret secret = create(memory, bytes(32));
+      long address = memory.recording.lastLockedAddress();
+      java.nio.ByteBuffer view = new com.sun.jna.Pointer(address).getByteBuffer(0, 32);
+      assertThat(view.get(0)).isEqualTo((byte) 1);
+      byte[] seen = new byte[32];
+      memory.recording.beforeNext("unlock", () -> view.get(0, seen));
+
+      seen[0] = 99;
+      secret.close();
+      Memory.await(() -> memory.factory.stats().lockedBytes() == 0);
+
+      assertThat(seen).containsOnly(0);
+    }
+  }
+
+  @Test
+  void cancelledColdRead_doesNotRunTheFunction_andOthersAreServed() {
+    try (Memory memory = new Memory(WINDOW)) {
+      Secret secret = create(memory, bytes(32));
+      memory.time.advanceTimeBy(WINDOW);
+      Memory.await(() -> memory.factory.stats().openRegions() == 0);
+      var stalled = memory.recording.stall();
+      AtomicReference<Boolean> ran = new AtomicReference<>(false);
+
+      var cancelled =
+          secret
+              .withBytes(
+                  copy -> {
+                    ran.set(true);
+                    return copy[0];
+                  })
+              .subscribe();
+      var other = secret.withBytes(copy -> copy[0]).toFuture();
+      cancelled.dispose();
+      stalled.countDown();
+
+      assertThat(other.orTimeout(30, java.util.concurrent.TimeUnit.SECONDS).join())
+          .isEqualTo((byte) 1);
+      assertThat(ran.get()).isFalse();
+    }
+  }
+
+  @Test
+  void toString_hidesTheSecretAndItsLength() {
+    try (Memory memory = new Memory(WINDOW)) {
+      assertThat(create(memory, bytes(32))).hasToString("Secret[****]");
+    }
+  }
+
+  @Test
+  void noBytes_areRefusedAtOnce() {
+    try (Memory memory = new Memory(WINDOW)) {
+      assertThatThrownBy(() -> memory.factory.create(new byte[0]))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessage("a secret needs at least one byte");
+    }
+  }
+}
