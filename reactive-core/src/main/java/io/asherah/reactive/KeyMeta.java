@@ -1,0 +1,28 @@
+package io.asherah.reactive;
+
+import java.time.Instant;
+
+/**
+ * Names one version of a system or intermediate key. Immutable and safe for use by many threads.
+ *
+ * @param id the id of the key, for instance {@code _SK_service_product}
+ * @param created when this version was made, in whole seconds
+ */
+public record KeyMeta(String id, Instant created) {
+
+  /**
+   * Makes a name.
+   *
+   * @param id the id of the key, not empty
+   * @param created when this version was made, in whole seconds
+   * @throws IllegalArgumentException if the id is empty or the time is not whole seconds
+   */
+  public KeyMeta {
+    if (id.isEmpty()) {
+      throw new IllegalArgumentException("the id of a key must not be empty");
+    }
+    if (created.getNano() != 0) {
+      throw new IllegalArgumentException("created must be whole seconds, was " + created);
+    }
+  }
+}

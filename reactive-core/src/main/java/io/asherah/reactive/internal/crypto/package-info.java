@@ -1,0 +1,2 @@
+/** AES-256-GCM and random bytes. */
+package io.asherah.reactive.internal.crypto;

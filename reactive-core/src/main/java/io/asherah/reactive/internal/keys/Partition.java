@@ -1,0 +1,70 @@
+package io.asherah.reactive.internal.keys;
+
+import java.nio.charset.CharsetEncoder;
+import java.nio.charset.StandardCharsets;
+
+/**
+ * The key ids of one partition of one service. The parts are joined as they are, the service before
+ * the product, as in every implementation of Asherah.
+ */
+public final class Partition {
+  private final String systemKeyId;
+  private final String intermediateKeyId;
+  private final String unsuffixedIntermediateKeyId;
+
+  /** Joins parts that were checked before; an empty suffix means none. */
+  public Partition(String partition, String service, String product, String suffix) {
+    String ending = suffix.isEmpty() ? "" : "_" + suffix;
+    this.systemKeyId = "_SK_" + service + "_" + product + ending;
+    this.unsuffixedIntermediateKeyId = "_IK_" + partition + "_" + service + "_" + product;
+    this.intermediateKeyId = unsuffixedIntermediateKeyId + ending;
+  }
+
+  /** The id of the system key that new intermediate keys are wrapped by. */
+  public String systemKeyId() {
+    return systemKeyId;
+  }
+
+  /** The id of the intermediate key that new data is sealed under. */
+  public String intermediateKeyId() {
+    return intermediateKeyId;
+  }
+
+  /** What the key ring of this partition is called, whatever the suffix of the keys in it. */
+  String ringName() {
+    return unsuffixedIntermediateKeyId;
+  }
+
+  /**
+   * Whether a record that names this intermediate key may be opened here. With a suffix, ids of the
+   * same partition without one or with another one are accepted too, since regions read each
+   * other's records.
+   */
+  public boolean owns(String id) {
+    return id.equals(intermediateKeyId)
+        || isSuffixed()
+            && (id.equals(unsuffixedIntermediateKeyId)
+                || id.startsWith(unsuffixedIntermediateKeyId + "_"));
+  }
+
+  private boolean isSuffixed() {
+    return intermediateKeyId.length() != unsuffixedIntermediateKeyId.length();
+  }
+
+  /**
+   * Checks a part of a key id.
+   *
+   * @throws IllegalArgumentException if it is empty or cannot be written as UTF-8
+   */
+  public static String requireValid(String name, String part) {
+    if (part.isEmpty()) {
+      throw new IllegalArgumentException(name + " must not be empty");
+    }
+    CharsetEncoder encoder = StandardCharsets.UTF_8.newEncoder();
+    if (!encoder.canEncode(part)) {
+      // Written as JSON it would become '?', and two partitions might become one.
+      throw new IllegalArgumentException(name + " has a surrogate without its pair");
+    }
+    return part;
+  }
+}

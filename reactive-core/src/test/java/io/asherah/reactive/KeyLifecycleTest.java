@@ -1,0 +1,533 @@
+package io.asherah.reactive;
+
+import static io.asherah.reactive.Scenario.get;
+import static io.asherah.reactive.Scenario.utf8;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.time.Clock;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.ZoneOffset;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import reactor.core.Disposable;
+import reactor.core.publisher.Flux;
+import reactor.core.publisher.Mono;
+import reactor.core.publisher.Sinks;
+import reactor.test.StepVerifier;
+
+/** Which key is used when, and what is asked of metastore and key management service for it. */
+class KeyLifecycleTest {
+  private static final Duration PERIOD = Duration.ofMinutes(60);
+  private static final Instant MINUTE = Instant.parse("2026-03-12T12:58:00Z");
+
+  private static Instant keyOf(DataRowRecord record) {
+    return record.key().parentKeyMeta().orElseThrow().created();
+  }
+
+  @Test
+  void firstEncrypt_makesBothKeys_withOneCallEach() {
+    try (Scenario scenario = new Scenario()) {
+      DataRowRecord record = get(scenario.session().encrypt(utf8("payload")));
+
+      assertThat(scenario.calls.take())
+          .containsExactly(
+              "loadLatest(IK)", "loadLatest(SK)", "encryptKey", "store(SK)", "store(IK)");
+      assertThat(keyOf(record)).isEqualTo(MINUTE);
+      assertThat(record.key().created()).isEqualTo(Scenario.START);
+
+      get(scenario.session().encrypt(utf8("payload")));
+      get(scenario.session().decrypt(record));
+      assertThat(scenario.calls.take()).isEmpty();
+    }
+  }
+
+  @Test
+  void anotherProcess_findsTheKeys_withOneKmsCall() {
+    InMemoryMetastore shared = new InMemoryMetastore();
+    try (Scenario first = new Scenario(shared, CryptoPolicy.defaults(), "");
+        Scenario second = new Scenario(shared, CryptoPolicy.defaults(), "");
+        Scenario third = new Scenario(shared, CryptoPolicy.defaults(), "")) {
+      DataRowRecord record = get(first.session().encrypt(utf8("payload")));
+
+      assertThat(keyOf(get(second.session().encrypt(utf8("payload"))))).isEqualTo(MINUTE);
+      assertThat(second.calls.take()).containsExactly("loadLatest(IK)", "load(SK)", "decryptKey");
+
+      assertThat(get(third.session().decrypt(record))).isEqualTo(utf8("payload"));
+      assertThat(third.calls.take()).containsExactly("load(IK)", "load(SK)", "decryptKey");
+      get(third.session().encrypt(utf8("payload")));
+      assertThat(third.calls.take()).containsExactly("loadLatest(IK)");
+    }
+  }
+
+  @Test
+  void withinThePeriod_nothingIsAsked_afterIt_theRecordsAre_butNotTheKms() {
+    try (Scenario scenario = new Scenario()) {
+      get(scenario.session().encrypt(utf8("payload")));
+      scenario.calls.take();
+
+      scenario.pass(PERIOD.minusNanos(1));
+      get(scenario.session().encrypt(utf8("payload")));
+      assertThat(scenario.calls.take()).isEmpty();
+
+      scenario.pass(Duration.ofNanos(1));
+      get(scenario.session().encrypt(utf8("payload")));
+      assertThat(scenario.calls.take()).containsExactly("loadLatest(IK)", "load(SK)");
+      get(scenario.session().encrypt(utf8("payload")));
+      assertThat(scenario.calls.take()).isEmpty();
+    }
+  }
+
+  @Test
+  void wallClockSetBack_doesNotProlongThePeriod() {
+    try (Scenario scenario = new Scenario()) {
+      get(scenario.session().encrypt(utf8("payload")));
+      scenario.calls.take();
+
+      scenario.wallClockOffsetSeconds.set(-86_400);
+      scenario.pass(PERIOD);
+      get(scenario.session().encrypt(utf8("payload")));
+
+      assertThat(scenario.calls.take()).containsExactly("loadLatest(IK)", "load(SK)");
+    }
+  }
+
+  @Test
+  void revokedIntermediateKey_isReplacedAfterThePeriod_andStillOpensItsRecords() {
+    try (Scenario scenario = new Scenario()) {
+      DataRowRecord old = get(scenario.session().encrypt(utf8("old")));
+      scenario.revoke("_IK_partition_service_product", MINUTE);
+      scenario.pass(PERIOD);
+
+      DataRowRecord fresh = get(scenario.session().encrypt(utf8("new")));
+
+      assertThat(keyOf(fresh)).isEqualTo(MINUTE.plus(PERIOD));
+      assertThat(scenario.calls.take()).endsWith("loadLatest(IK)", "loadLatest(SK)", "store(IK)");
+      assertThat(get(scenario.session().decrypt(old))).isEqualTo(utf8("old"));
+      assertThat(get(scenario.session().decrypt(fresh))).isEqualTo(utf8("new"));
+    }
+  }
+
+  @Test
+  void revokedSystemKey_isNotUsedForWritesAfterThePeriod_notEvenThroughItsIntermediateKey() {
+    try (Scenario scenario = new Scenario()) {
+      DataRowRecord old = get(scenario.session().encrypt(utf8("old")));
+      scenario.revoke("_SK_service_product", MINUTE);
+      scenario.pass(PERIOD);
+      scenario.calls.take();
+
+      DataRowRecord fresh = get(scenario.session().encrypt(utf8("new")));
+
+      assertThat(keyOf(fresh)).isEqualTo(MINUTE.plus(PERIOD));
+      assertThat(scenario.calls.take())
+          .containsExactly(
+              "loadLatest(IK)",
+              "load(SK)",
+              "loadLatest(SK)",
+              "encryptKey",
+              "store(SK)",
+              "store(IK)");
+      assertThat(get(scenario.session().decrypt(old))).isEqualTo(utf8("old"));
+    }
+  }
+
+  @Test
+  void expiredKeys_areReplaced_andStillOpenTheirRecords() {
+    try (Scenario scenario = new Scenario()) {
+      DataRowRecord old = get(scenario.session().encrypt(utf8("old")));
+      // Expired is what is older than 90 days, counted from the rounded creation time.
+      scenario.pass(Duration.ofDays(90).minusSeconds(20));
+      assertThat(keyOf(get(scenario.session().encrypt(utf8("payload"))))).isEqualTo(MINUTE);
+      scenario.pass(Duration.ofMillis(1));
+
+      DataRowRecord fresh = get(scenario.session().encrypt(utf8("new")));
+
+      assertThat(keyOf(fresh)).isEqualTo(MINUTE.plus(Duration.ofDays(90)));
+      assertThat(get(scenario.session().decrypt(old))).isEqualTo(utf8("old"));
+    }
+  }
+
+  @Test
+  void keyRevokedInTheMinuteItWasMade_isReplacedAtOnce() {
+    CryptoPolicy policy = CryptoPolicy.builder().revokeCheckPeriod(Duration.ofSeconds(1)).build();
+    try (Scenario scenario = new Scenario(new InMemoryMetastore(), policy, "")) {
+      get(scenario.session().encrypt(utf8("old")));
+      scenario.revoke("_IK_partition_service_product", MINUTE);
+      scenario.pass(Duration.ofSeconds(1));
+
+      DataRowRecord fresh = get(scenario.session().encrypt(utf8("new")));
+
+      assertThat(keyOf(fresh)).isEqualTo(Scenario.START.plusSeconds(1));
+      assertThat(get(scenario.session().decrypt(fresh))).isEqualTo(utf8("new"));
+    }
+  }
+
+  @Test
+  void systemKeyRevokedInTheMinuteItWasMade_isReplacedAtOnce() {
+    CryptoPolicy policy = CryptoPolicy.builder().revokeCheckPeriod(Duration.ofSeconds(1)).build();
+    try (Scenario scenario = new Scenario(new InMemoryMetastore(), policy, "")) {
+      get(scenario.session().encrypt(utf8("old")));
+      scenario.revoke("_SK_service_product", MINUTE);
+      scenario.pass(Duration.ofSeconds(1));
+
+      DataRowRecord fresh = get(scenario.session().encrypt(utf8("new")));
+
+      assertThat(get(scenario.session().decrypt(fresh))).isEqualTo(utf8("new"));
+      EnvelopeKeyRecord key =
+          get(scenario.store.load("_IK_partition_service_product", keyOf(fresh)));
+      assertThat(key.parentKeyMeta().orElseThrow().created())
+          .isEqualTo(Scenario.START.plusSeconds(1));
+    }
+  }
+
+  @Test
+  void lostRace_usesTheKeysOfTheWinner() {
+    InMemoryMetastore shared = new InMemoryMetastore();
+    try (Scenario winner = new Scenario(shared, CryptoPolicy.defaults(), "");
+        Scenario loser = new Scenario(shared, CryptoPolicy.defaults(), "")) {
+      DataRowRecord record = get(winner.session().encrypt(utf8("winner")));
+      hideOnce(loser, "loadLatest(IK)");
+      hideOnce(loser, "loadLatest(SK)");
+
+      DataRowRecord other = get(loser.session().encrypt(utf8("loser")));
+
+      assertThat(loser.calls.take())
+          .containsExactly(
+              "loadLatest(IK)",
+              "loadLatest(SK)",
+              "encryptKey",
+              "store(SK)",
+              "loadLatest(SK)",
+              "decryptKey",
+              "store(IK)",
+              "loadLatest(IK)");
+      assertThat(get(winner.session().decrypt(other))).isEqualTo(utf8("loser"));
+      assertThat(get(loser.session().decrypt(record))).isEqualTo(utf8("winner"));
+      assertThat(loser.secrets.stats().liveSecrets()).isEqualTo(2);
+    }
+  }
+
+  private static void hideOnce(Scenario scenario, String call) {
+    AtomicInteger count = new AtomicInteger();
+    scenario.calls.change(call, answer -> count.getAndIncrement() == 0 ? Mono.empty() : answer);
+  }
+
+  @Test
+  void metastoreThatNeitherStoresNorFinds_isAnError_notALoop() {
+    try (Scenario scenario = new Scenario()) {
+      scenario.calls.change("store(SK)", answer -> Mono.just(false));
+
+      StepVerifier.create(scenario.session().encrypt(utf8("payload")))
+          .verifyErrorSatisfies(
+              e -> {
+                assertThat(e).isInstanceOf(AppEncryptionException.class);
+                assertThat(((AppEncryptionException) e).isRetryable()).isTrue();
+              });
+      assertThat(scenario.calls.count("store(SK)")).isEqualTo(2);
+      Scenario.await(() -> scenario.secrets.stats().liveSecrets() == 0);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"loadLatest(IK)", "loadLatest(SK)", "store(SK)", "store(IK)"})
+  void metastoreOutage_isAnError_andMakesNoKey_andIsForgotten(String call) {
+    try (Scenario scenario = new Scenario()) {
+      scenario.calls.fail(call, new IllegalStateException("connection refused"));
+
+      StepVerifier.create(scenario.session().encrypt(utf8("payload")))
+          .verifyErrorSatisfies(
+              e ->
+                  assertThat(e)
+                      .isInstanceOf(MetastoreException.class)
+                      .hasRootCauseMessage("connection refused"));
+      assertThat(scenario.calls.take()).endsWith(call);
+
+      scenario.calls.answerAsBefore();
+      assertThat(get(scenario.session().encrypt(utf8("payload")))).isNotNull();
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"load(IK)", "load(SK)"})
+  void metastoreOutage_whileReading_isNotMissingMetadata(String call) {
+    InMemoryMetastore shared = new InMemoryMetastore();
+    try (Scenario writer = new Scenario(shared, CryptoPolicy.defaults(), "");
+        Scenario reader = new Scenario(shared, CryptoPolicy.defaults(), "")) {
+      DataRowRecord record = get(writer.session().encrypt(utf8("payload")));
+      MetastoreException outage = new MetastoreException("down", null, true);
+      reader.calls.fail(call, outage);
+
+      StepVerifier.create(reader.session().decrypt(record))
+          .verifyErrorSatisfies(e -> assertThat(e).isSameAs(outage));
+
+      reader.calls.change(call, answer -> Mono.empty());
+      StepVerifier.create(reader.session().decrypt(record))
+          .verifyErrorSatisfies(
+              e -> {
+                assertThat(e).isInstanceOf(MetadataMissingException.class);
+                assertThat(e.getMessage()).doesNotContain("partition_");
+              });
+
+      reader.calls.answerAsBefore();
+      assertThat(get(reader.session().decrypt(record))).isEqualTo(utf8("payload"));
+    }
+  }
+
+  @Test
+  void kmsFailure_isAnError_andIsForgotten() {
+    InMemoryMetastore shared = new InMemoryMetastore();
+    try (Scenario writer = new Scenario(shared, CryptoPolicy.defaults(), "");
+        Scenario reader = new Scenario(shared, CryptoPolicy.defaults(), "")) {
+      writer.calls.fail("encryptKey", new IllegalStateException("no route"));
+      StepVerifier.create(writer.session().encrypt(utf8("payload")))
+          .verifyErrorSatisfies(
+              e -> {
+                assertThat(e).isInstanceOf(KmsException.class).hasRootCauseMessage("no route");
+                assertThat(((KmsException) e).kind()).isEqualTo(KmsException.Kind.OTHER);
+              });
+      assertThat(writer.calls.count("store(SK)")).isZero();
+      Scenario.await(() -> writer.secrets.stats().liveSecrets() == 0);
+      writer.calls.answerAsBefore();
+      DataRowRecord record = get(writer.session().encrypt(utf8("payload")));
+
+      KmsException throttled = new KmsException(KmsException.Kind.THROTTLED, "slow down", null);
+      reader.calls.fail("decryptKey", throttled);
+      StepVerifier.create(reader.session().decrypt(record))
+          .verifyErrorSatisfies(e -> assertThat(e).isSameAs(throttled));
+      assertThat(throttled.isRetryable()).isTrue();
+      reader.calls.answerAsBefore();
+      assertThat(get(reader.session().decrypt(record))).isEqualTo(utf8("payload"));
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"store(SK)", "store(IK)", "encryptKey"})
+  void emptyAnswer_whereOneIsOwed_isAnError(String call) {
+    try (Scenario scenario = new Scenario()) {
+      scenario.calls.change(call, answer -> Mono.empty());
+
+      StepVerifier.create(scenario.session().encrypt(utf8("payload")))
+          .verifyErrorSatisfies(
+              e -> assertThat(e).isInstanceOfAny(MetastoreException.class, KmsException.class));
+    }
+  }
+
+  @Test
+  void keyRecordSealedUnderAnotherKey_isInvalid() {
+    InMemoryMetastore shared = new InMemoryMetastore();
+    try (Scenario writer = new Scenario(shared, CryptoPolicy.defaults(), "");
+        Scenario reader = new Scenario(shared, CryptoPolicy.defaults(), "")) {
+      DataRowRecord record = get(writer.session().encrypt(utf8("payload")));
+      reader.calls.change(
+          "load(IK)",
+          answer ->
+              answer.map(
+                  found -> {
+                    EnvelopeKeyRecord key = (EnvelopeKeyRecord) found;
+                    byte[] encrypted = key.encryptedKey();
+                    encrypted[3]++;
+                    return new EnvelopeKeyRecord(
+                        key.created(), encrypted, key.parentKeyMeta().orElse(null), false);
+                  }));
+
+      StepVerifier.create(reader.session().decrypt(record))
+          .verifyErrorMessage(
+              "the intermediate key created at 2026-03-12T12:58:00Z was sealed under another key"
+                  + " or tampered with");
+      assertThat(reader.factory.stats().cachedIntermediateKeys()).isZero();
+    }
+  }
+
+  @Test
+  void intermediateKeyRecordWithoutParent_missesMetadata() {
+    InMemoryMetastore shared = new InMemoryMetastore();
+    shared
+        .store(
+            "_IK_partition_service_product",
+            MINUTE,
+            new EnvelopeKeyRecord(MINUTE, new byte[60], null, false))
+        .block();
+    try (Scenario scenario = new Scenario(shared, CryptoPolicy.defaults(), "")) {
+      StepVerifier.create(scenario.session().encrypt(utf8("payload")))
+          .verifyError(MetadataMissingException.class);
+    }
+  }
+
+  @Test
+  void wrongMasterKey_isInvalidCiphertext() {
+    InMemoryMetastore shared = new InMemoryMetastore();
+    SessionFactory other =
+        SessionFactory.builder("product", "service")
+            .metastore(shared)
+            .keyManagementService(StaticKeyManagementService.of(new byte[32]))
+            .clock(Clock.fixed(Scenario.START, ZoneOffset.UTC))
+            .build();
+    try (Scenario scenario = new Scenario(shared, CryptoPolicy.defaults(), "")) {
+      DataRowRecord record = get(scenario.session().encrypt(utf8("payload")));
+
+      StepVerifier.create(other.session("partition").decrypt(record))
+          .verifyErrorSatisfies(
+              e ->
+                  assertThat(((KmsException) e).kind())
+                      .isEqualTo(KmsException.Kind.INVALID_CIPHERTEXT));
+      StepVerifier.create(other.session("partition").encrypt(utf8("payload")))
+          .verifyError(KmsException.class);
+    }
+    other.close().block(Scenario.TIMEOUT);
+  }
+
+  @Test
+  void cancelledSubscribers_doNotCancelTheLoad() {
+    try (Scenario scenario = new Scenario()) {
+      Sinks.Empty<Void> gate = Sinks.empty();
+      scenario.calls.change("loadLatest(IK)", answer -> gate.asMono().then(answer));
+      Disposable first = scenario.session().encrypt(utf8("1")).subscribe();
+      CompletableFuture<DataRowRecord> second = scenario.session().encrypt(utf8("2")).toFuture();
+      Disposable third = scenario.session().encrypt(utf8("3")).subscribe();
+      Scenario.await(() -> scenario.calls.count("loadLatest(IK)") == 1);
+
+      first.dispose();
+      third.dispose();
+      gate.tryEmitEmpty();
+
+      assertThat(second.orTimeout(30, TimeUnit.SECONDS).join()).isNotNull();
+      assertThat(scenario.calls.count("loadLatest(IK)")).isOne();
+    }
+  }
+
+  @Test
+  void allCancelled_theLoadStillEnds_andIsCached() {
+    try (Scenario scenario = new Scenario()) {
+      Sinks.Empty<Void> gate = Sinks.empty();
+      scenario.calls.change("loadLatest(IK)", answer -> gate.asMono().then(answer));
+      Disposable only = scenario.session().encrypt(utf8("1")).subscribe();
+      Scenario.await(() -> scenario.calls.count("loadLatest(IK)") == 1);
+
+      only.dispose();
+      gate.tryEmitEmpty();
+
+      Scenario.await(() -> scenario.factory.stats().cachedIntermediateKeys() == 1);
+      get(scenario.session().encrypt(utf8("2")));
+      assertThat(scenario.calls.count("loadLatest(IK)")).isOne();
+    }
+  }
+
+  @Test
+  void forget_wipesTheKeysOfThePartition_andOfNoOther() {
+    try (Scenario scenario = new Scenario()) {
+      DataRowRecord record = get(scenario.session().encrypt(utf8("payload")));
+      get(scenario.factory.session("other").encrypt(utf8("payload")));
+      assertThat(scenario.secrets.stats().liveSecrets()).isEqualTo(3);
+      scenario.calls.take();
+
+      scenario.session().forget().block(Scenario.TIMEOUT);
+
+      assertThat(scenario.secrets.stats().liveSecrets()).isEqualTo(2);
+      assertThat(get(scenario.session().decrypt(record))).isEqualTo(utf8("payload"));
+      assertThat(scenario.calls.take()).containsExactly("load(IK)");
+      get(scenario.factory.session("other").encrypt(utf8("payload")));
+      assertThat(scenario.calls.take()).isEmpty();
+    }
+  }
+
+  @Test
+  void loadInFlightAtForget_isNotCached_andItsSubscriberIsServedByANewOne() {
+    try (Scenario scenario = new Scenario()) {
+      get(scenario.session().encrypt(utf8("payload")));
+      scenario.session().forget().block(Scenario.TIMEOUT);
+      scenario.calls.take();
+      Sinks.Empty<Void> gate = Sinks.empty();
+      scenario.calls.change("loadLatest(IK)", answer -> gate.asMono().then(answer));
+      CompletableFuture<DataRowRecord> waiting =
+          scenario.session().encrypt(utf8("payload")).toFuture();
+      Scenario.await(() -> scenario.calls.count("loadLatest(IK)") == 1);
+
+      scenario.session().forget().block(Scenario.TIMEOUT);
+      gate.tryEmitEmpty();
+
+      assertThat(waiting.orTimeout(30, TimeUnit.SECONDS).join()).isNotNull();
+      assertThat(scenario.calls.count("loadLatest(IK)")).isEqualTo(2);
+      assertThat(scenario.secrets.stats().liveSecrets()).isEqualTo(2);
+    }
+  }
+
+  @Test
+  void morePartitionsAtWorkThanTheCacheHolds_allSucceed_andTheBoundHolds() {
+    CryptoPolicy policy = CryptoPolicy.builder().maxCachedIntermediateKeys(1).build();
+    try (Scenario scenario = new Scenario(new InMemoryMetastore(), policy, "")) {
+      Flux.range(0, 2_000)
+          .flatMap(
+              i -> {
+                Session session = scenario.factory.session("partition" + i % 50);
+                byte[] payload = utf8("payload" + i);
+                return session
+                    .encryptToJson(payload)
+                    .flatMap(session::decryptJson)
+                    .doOnNext(opened -> assertThat(opened).isEqualTo(payload));
+              },
+              64)
+          .then()
+          .block(Scenario.TIMEOUT);
+
+      assertThat(scenario.factory.stats().cachedIntermediateKeys()).isLessThanOrEqualTo(1);
+      Scenario.await(() -> scenario.secrets.stats().liveSecrets() <= 2);
+    }
+  }
+
+  @Test
+  void idlePartition_isWiped() {
+    CryptoPolicy policy = CryptoPolicy.builder().partitionIdleTime(Duration.ofMinutes(5)).build();
+    try (Scenario scenario = new Scenario(new InMemoryMetastore(), policy, "")) {
+      get(scenario.factory.session("idle").encrypt(utf8("payload")));
+      scenario.pass(Duration.ofMinutes(4));
+      get(scenario.factory.session("busy").encrypt(utf8("payload")));
+      assertThat(scenario.secrets.stats().liveSecrets()).isEqualTo(3);
+
+      scenario.pass(Duration.ofMinutes(1));
+      // Caffeine notices with the next change of the cache.
+      get(scenario.factory.session("next").encrypt(utf8("payload")));
+
+      Scenario.await(() -> scenario.factory.stats().cachedIntermediateKeys() == 2);
+      Scenario.await(() -> scenario.secrets.stats().liveSecrets() == 3);
+    }
+  }
+
+  @Test
+  void closedSecretFactory_isATypedError() {
+    Scenario scenario = new Scenario();
+    get(scenario.session().encrypt(utf8("payload")));
+    scenario.secrets.close().block(Scenario.TIMEOUT);
+    Scenario.await(() -> scenario.secrets.scheduler().isDisposed());
+
+    StepVerifier.create(scenario.session().encrypt(utf8("payload")))
+        .verifyError(AppEncryptionException.class);
+    scenario.factory.close().block(Scenario.TIMEOUT);
+  }
+
+  @Test
+  void loads_seeNothingOfTheCallersContext() {
+    try (Scenario scenario = new Scenario()) {
+      AtomicInteger seen = new AtomicInteger();
+      scenario.calls.change(
+          "store(IK)",
+          answer ->
+              Mono.deferContextual(
+                  context -> {
+                    seen.set(context.size());
+                    return answer;
+                  }));
+      get(
+          scenario
+              .session()
+              .encrypt(utf8("payload"))
+              .contextWrite(context -> context.put("transaction", "open")));
+
+      assertThat(scenario.calls.count("store(IK)")).isOne();
+      assertThat(seen.get()).isZero();
+    }
+  }
+}

@@ -1,0 +1,246 @@
+package io.asherah.reactive;
+
+import io.asherah.reactive.securememory.Secret;
+import io.asherah.reactive.securememory.internal.LockedSecretFactory;
+import io.asherah.reactive.securememory.internal.platform.LinuxMemory;
+import io.asherah.reactive.securememory.internal.platform.NativeMemory;
+import io.asherah.reactive.spi.CryptoKey;
+import io.asherah.reactive.spi.KeyManagementService;
+import io.asherah.reactive.spi.Metastore;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Proxy;
+import java.nio.charset.StandardCharsets;
+import java.time.Clock;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.ZoneId;
+import java.time.ZoneOffset;
+import java.util.List;
+import java.util.Objects;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.ConcurrentMap;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.BooleanSupplier;
+import java.util.function.Supplier;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+import reactor.core.publisher.Mono;
+import reactor.core.scheduler.Schedulers;
+import reactor.test.scheduler.VirtualTimeScheduler;
+
+/**
+ * A session factory whose clocks stand still, whose metastore and key management service record
+ * what is asked of them and can fail, and whose locked memory counts native calls. Closing it
+ * checks that no key is left.
+ */
+final class Scenario implements AutoCloseable {
+  static final Duration TIMEOUT = Duration.ofSeconds(30);
+  static final String MASTER_KEY = "thisIsAStaticMasterKeyForTesting";
+  static final Instant START = Instant.parse("2026-03-12T12:58:20Z");
+
+  final VirtualTimeScheduler time = VirtualTimeScheduler.create();
+  final AtomicLong wallClockOffsetSeconds = new AtomicLong();
+  final AtomicLong nativeCalls = new AtomicLong();
+  final LockedSecretFactory secrets;
+  final Recorded calls = new Recorded();
+  final Metastore store;
+  final SessionFactory factory;
+
+  /** The calls to the outside by name, and what is to happen instead of some of them. */
+  static final class Recorded {
+    private final Queue<String> names = new ConcurrentLinkedQueue<>();
+    private final ConcurrentMap<String, UnaryOperator<Mono<Object>>> changes =
+        new ConcurrentHashMap<>();
+
+    List<String> take() {
+      List<String> taken = List.copyOf(names);
+      names.clear();
+      return taken;
+    }
+
+    long count(String name) {
+      return names.stream().filter(name::equals).count();
+    }
+
+    /** Changes the answer to all calls of that name, until it is told otherwise. */
+    void change(String name, UnaryOperator<Mono<Object>> change) {
+      changes.put(name, change);
+    }
+
+    void fail(String name, Throwable error) {
+      change(name, answer -> Mono.error(error));
+    }
+
+    void answerAsBefore() {
+      changes.clear();
+    }
+
+    @SuppressWarnings("unchecked")
+    private <T> Mono<T> record(String name, Supplier<Mono<T>> call) {
+      return Mono.defer(
+          () -> {
+            names.add(name);
+            UnaryOperator<Mono<Object>> change = changes.get(name);
+            return change == null ? call.get() : (Mono<T>) change.apply((Mono<Object>) call.get());
+          });
+    }
+  }
+
+  Scenario() {
+    this(new InMemoryMetastore(), CryptoPolicy.defaults(), "");
+  }
+
+  Scenario(Metastore store, CryptoPolicy policy, String suffix) {
+    this.store = store;
+    this.secrets =
+        new LockedSecretFactory(
+            countingMemory(),
+            Duration.ofSeconds(1),
+            1_024,
+            () -> time.now(TimeUnit.NANOSECONDS),
+            time,
+            Schedulers.parallel());
+    this.factory =
+        SessionFactory.builder("product", "service")
+            .metastore(recording(store, suffix))
+            .keyManagementService(recording(StaticKeyManagementService.ofUtf8(MASTER_KEY)))
+            .cryptoPolicy(policy)
+            .clock(new WallClock())
+            .ticker(() -> time.now(TimeUnit.NANOSECONDS))
+            .secretFactory(secrets)
+            .build();
+  }
+
+  private NativeMemory countingMemory() {
+    LinuxMemory real = new LinuxMemory();
+    return (NativeMemory)
+        Proxy.newProxyInstance(
+            NativeMemory.class.getClassLoader(),
+            new Class<?>[] {NativeMemory.class},
+            (proxy, method, arguments) -> {
+              nativeCalls.incrementAndGet();
+              try {
+                return method.invoke(real, arguments);
+              } catch (InvocationTargetException e) {
+                throw Objects.requireNonNull(e.getCause());
+              }
+            });
+  }
+
+  Metastore recording(Metastore metastore, String suffix) {
+    return new Metastore() {
+      @Override
+      public Mono<EnvelopeKeyRecord> load(String id, Instant created) {
+        return calls.record("load(" + kind(id) + ")", () -> metastore.load(id, created));
+      }
+
+      @Override
+      public Mono<EnvelopeKeyRecord> loadLatest(String id) {
+        return calls.record("loadLatest(" + kind(id) + ")", () -> metastore.loadLatest(id));
+      }
+
+      @Override
+      public Mono<Boolean> store(String id, Instant created, EnvelopeKeyRecord record) {
+        return calls.record("store(" + kind(id) + ")", () -> metastore.store(id, created, record));
+      }
+
+      @Override
+      public String keySuffix() {
+        return suffix;
+      }
+
+      private String kind(String id) {
+        return id.substring(1, 3);
+      }
+    };
+  }
+
+  KeyManagementService recording(KeyManagementService kms) {
+    return new KeyManagementService() {
+      @Override
+      public Mono<byte[]> encryptKey(Secret systemKey) {
+        return calls.record("encryptKey", () -> kms.encryptKey(systemKey));
+      }
+
+      @Override
+      public Mono<CryptoKey> decryptKey(byte[] encryptedKey) {
+        return calls.record("decryptKey", () -> kms.decryptKey(encryptedKey));
+      }
+    };
+  }
+
+  /** Lets time pass, on the wall clock and on the ticker. */
+  void pass(Duration duration) {
+    time.advanceTimeBy(duration);
+  }
+
+  Session session() {
+    return factory.session("partition");
+  }
+
+  /** Replaces a record, as the revocation scripts of Asherah do. */
+  void revoke(String id, Instant created) {
+    calls.change(
+        "load(" + id.substring(1, 3) + ")",
+        answer -> answer.map(record -> revoked((EnvelopeKeyRecord) record, created)));
+    calls.change(
+        "loadLatest(" + id.substring(1, 3) + ")",
+        answer -> answer.map(record -> revoked((EnvelopeKeyRecord) record, created)));
+  }
+
+  private static EnvelopeKeyRecord revoked(EnvelopeKeyRecord record, Instant created) {
+    return record.created().equals(created)
+        ? new EnvelopeKeyRecord(
+            created, record.encryptedKey(), record.parentKeyMeta().orElse(null), true)
+        : record;
+  }
+
+  static byte[] utf8(String text) {
+    return text.getBytes(StandardCharsets.UTF_8);
+  }
+
+  static <T> T get(Mono<T> mono) {
+    return Objects.requireNonNull(mono.block(TIMEOUT), "the Mono completed empty");
+  }
+
+  static void await(BooleanSupplier condition) {
+    long deadline = System.nanoTime() + TIMEOUT.toNanos();
+    while (!condition.getAsBoolean()) {
+      if (System.nanoTime() - deadline > 0) {
+        throw new AssertionError("the condition did not come true within " + TIMEOUT);
+      }
+      LockSupport.parkNanos(100_000);
+    }
+  }
+
+  @Override
+  public void close() {
+    factory.close().block(TIMEOUT);
+    await(() -> secrets.stats().liveSecrets() == 0);
+    await(() -> secrets.stats().lockedBytes() == 0);
+    secrets.close().block(TIMEOUT);
+  }
+
+  private final class WallClock extends Clock {
+    @Override
+    public ZoneId getZone() {
+      return ZoneOffset.UTC;
+    }
+
+    @Override
+    public Clock withZone(@Nullable ZoneId zone) {
+      return this;
+    }
+
+    @Override
+    public Instant instant() {
+      return START
+          .plusNanos(time.now(TimeUnit.NANOSECONDS))
+          .plusSeconds(wallClockOffsetSeconds.get());
+    }
+  }
+}
