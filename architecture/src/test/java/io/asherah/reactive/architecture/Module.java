@@ -1,0 +1,74 @@
+package io.asherah.reactive.architecture;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.tngtech.archunit.core.domain.JavaClasses;
+import com.tngtech.archunit.core.importer.ClassFileImporter;
+import io.asherah.reactive.SessionFactory;
+import io.asherah.reactive.examples.quickstart.Quickstart;
+import io.asherah.reactive.securememory.SecretFactory;
+import java.net.URISyntaxException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Set;
+
+/**
+ * The modules of this project as they were compiled, wherever the class path has them. A new one is
+ * added here; until then {@link ModuleDescriptorTest#everyModuleIsKnown} fails.
+ */
+enum Module {
+  SECURE_MEMORY(
+      "io.asherah.reactive.securememory",
+      Set.of("io.asherah.reactive.securememory"),
+      SecretFactory.class,
+      15),
+  CORE(
+      "io.asherah.reactive",
+      Set.of("io.asherah.reactive", "io.asherah.reactive.spi"),
+      SessionFactory.class,
+      40),
+  QUICKSTART("io.asherah.reactive.examples.quickstart", Set.of(), Quickstart.class, 4);
+
+  /** What applications depend on, in contrast to examples. */
+  static final List<Module> LIBRARIES = List.of(SECURE_MEMORY, CORE);
+
+  final String descriptorName;
+  final Set<String> exportedPackages;
+
+  /** A directory or a jar. */
+  final Path location;
+
+  private final int leastClasses;
+
+  Module(String descriptorName, Set<String> exportedPackages, Class<?> anchor, int leastClasses) {
+    this.descriptorName = descriptorName;
+    this.exportedPackages = exportedPackages;
+    this.location = locationOf(anchor);
+    this.leastClasses = leastClasses;
+  }
+
+  /** The main classes of some modules; fails where one has fewer than it certainly has. */
+  static JavaClasses classesOf(List<Module> modules) {
+    for (Module module : modules) {
+      assertThat(imported(List.of(module)))
+          .as("classes of %s in %s", module, module.location)
+          .hasSizeGreaterThanOrEqualTo(module.leastClasses);
+    }
+    return imported(modules);
+  }
+
+  private static JavaClasses imported(List<Module> modules) {
+    return new ClassFileImporter()
+        .withImportOption(
+            from -> modules.stream().anyMatch(module -> from.contains(module.location.toString())))
+        .importPackages("io.asherah.reactive");
+  }
+
+  private static Path locationOf(Class<?> anchor) {
+    try {
+      return Path.of(anchor.getProtectionDomain().getCodeSource().getLocation().toURI());
+    } catch (URISyntaxException e) {
+      throw new AssertionError(e);
+    }
+  }
+}

@@ -1,0 +1,75 @@
+package io.asherah.reactive.architecture;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Runs the quickstart from modules, as they are published, without BlockHound. */
+class ModulePathIT {
+  private static final String MODULE_PATH = System.getProperty("test.modulepath");
+
+  @TempDir Path directory;
+
+  @Test
+  void modulePathHasPlainJarsAndNoBlockHound() {
+    assertThat(MODULE_PATH)
+        .contains("asherah-reactive-core", "asherah-reactive-securememory", ".jar")
+        .doesNotContain("blockhound", "target/classes", "quickstart.jar");
+  }
+
+  @Test
+  void quickstartRunsOnTheModulePath() throws Exception {
+    Path file = Files.writeString(directory.resolve("file"), "one\ntwo\n\nfour");
+
+    Run run =
+        run(
+            "--module-path",
+            MODULE_PATH,
+            "--enable-native-access=io.asherah.reactive.securememory,com.sun.jna",
+            "-m",
+            "io.asherah.reactive.examples.quickstart/"
+                + "io.asherah.reactive.examples.quickstart.Quickstart",
+            file.toString());
+
+    assertThat(run.err).singleElement().asString().contains("static key management service");
+    assertThat(run.exitCode).isZero();
+    assertThat(run.out).last().isEqualTo("verified 4 records");
+    assertThat(run.out).contains("closed   0 live secrets, 0 locked bytes");
+  }
+
+  @Test
+  void modulesResolveByName_withoutClassPath() throws Exception {
+    Run run = run("--module-path", MODULE_PATH, "--describe-module", "io.asherah.reactive");
+
+    assertThat(run.exitCode).isZero();
+    assertThat(run.out)
+        .contains("exports io.asherah.reactive", "exports io.asherah.reactive.spi")
+        .noneMatch(line -> line.startsWith("exports") && line.contains("internal"));
+  }
+
+  private record Run(int exitCode, List<String> out, List<String> err) {}
+
+  private Run run(String... arguments) throws Exception {
+    Path out = directory.resolve("out");
+    Path err = directory.resolve("err");
+    ProcessBuilder builder =
+        new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "java").toString())
+            .redirectOutput(out.toFile())
+            .redirectError(err.toFile());
+    builder.command().addAll(List.of(arguments));
+    // A JVM announces these on standard error.
+    builder.environment().keySet().removeAll(List.of("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"));
+    Process process = builder.start();
+    try {
+      assertThat(process.waitFor(2, TimeUnit.MINUTES)).isTrue();
+    } finally {
+      process.destroyForcibly();
+    }
+    return new Run(process.exitValue(), Files.readAllLines(out), Files.readAllLines(err));
+  }
+}
