@@ -26,14 +26,12 @@ public final class DataRowRecord {
    * @param data the sealed payload: ciphertext, tag (16 bytes), nonce (12 bytes); copied
    */
   public DataRowRecord(EnvelopeKeyRecord key, byte[] data) {
-    KeyMeta parent = key.parentKeyMeta().orElse(null);
     this.row =
         new Row(
             key.created().getEpochSecond(),
             key.encryptedKey(),
             key.isRevoked(),
-            parent == null ? null : parent.id(),
-            parent == null ? 0 : parent.created().getEpochSecond(),
+            key.parentKeyMeta().orElse(null),
             data.clone());
   }
 
@@ -64,11 +62,8 @@ public final class DataRowRecord {
    * @return the key record; its parent is the intermediate key that wraps it
    */
   public EnvelopeKeyRecord key() {
-    String parentId = row.parentId();
-    KeyMeta parent =
-        parentId == null ? null : new KeyMeta(parentId, Instant.ofEpochSecond(row.parentCreated()));
     return new EnvelopeKeyRecord(
-        Instant.ofEpochSecond(row.created()), row.encryptedKey(), parent, row.revoked());
+        Instant.ofEpochSecond(row.created()), row.encryptedKey(), row.parent(), row.revoked());
   }
 
   /**

@@ -1,5 +1,6 @@
 package io.asherah.reactive;
 
+import io.asherah.reactive.internal.keys.Partition;
 import java.time.Instant;
 
 /**
@@ -15,12 +16,11 @@ public record KeyMeta(String id, Instant created) {
    *
    * @param id the id of the key, not empty
    * @param created when this version was made, in whole seconds
-   * @throws IllegalArgumentException if the id is empty or the time is not whole seconds
+   * @throws IllegalArgumentException if the id is empty or cannot be written as UTF-8, or the time
+   *     is not whole seconds
    */
   public KeyMeta {
-    if (id.isEmpty()) {
-      throw new IllegalArgumentException("the id of a key must not be empty");
-    }
+    Partition.requireValid("the id of a key", id);
     if (created.getNano() != 0) {
       throw new IllegalArgumentException("created must be whole seconds, was " + created);
     }

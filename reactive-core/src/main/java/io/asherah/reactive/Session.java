@@ -9,7 +9,6 @@ import io.asherah.reactive.internal.wire.RecordJson;
 import io.asherah.reactive.internal.wire.Row;
 import java.nio.ByteBuffer;
 import java.time.Clock;
-import java.time.Instant;
 import java.util.Arrays;
 import java.util.Objects;
 import java.util.function.Supplier;
@@ -216,27 +215,21 @@ public final class Session {
         (meta, key) -> {
           SealedPayload sealed = aead.sealPayload(key, payload, offset, length);
           return new Row(
-              clock.instant().getEpochSecond(),
-              sealed.encryptedKey(),
-              false,
-              meta.id(),
-              meta.created().getEpochSecond(),
-              sealed.data());
+              clock.instant().getEpochSecond(), sealed.encryptedKey(), false, meta, sealed.data());
         });
   }
 
   private Mono<byte[]> open(Row row) {
-    String keyId = row.parentId();
-    if (keyId == null) {
+    KeyMeta meta = row.parent();
+    if (meta == null) {
       throw new MetadataMissingException(
           "the record does not name the intermediate key it was sealed under", null);
     }
-    if (row.parentCreated() <= 0) {
+    if (meta.created().getEpochSecond() <= 0) {
       throw new InvalidRecordException(
           "the intermediate key of the record was not made after 1970");
     }
-    KeyMeta meta = new KeyMeta(keyId, Instant.ofEpochSecond(row.parentCreated()));
-    if (!partition.owns(keyId)) {
+    if (!partition.owns(meta.id())) {
       throw new MetadataMissingException(
           "the record belongs to another partition, service or product than this session", meta);
     }

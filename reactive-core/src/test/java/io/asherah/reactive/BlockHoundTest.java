@@ -34,7 +34,12 @@ class BlockHoundTest {
   @Test
   void platformSecureRandom_onAnEventLoop_isDetected() {
     SecureRandom random = new SecureRandom();
-    assertBlocks(random::nextInt);
+    assertBlocks(
+        () -> {
+          // More than it may have read ahead.
+          random.nextBytes(new byte[1 << 20]);
+          return random;
+        });
   }
 
   private static void assertBlocks(Callable<Object> call) {

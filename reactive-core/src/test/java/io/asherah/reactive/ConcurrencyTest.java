@@ -67,6 +67,28 @@ class ConcurrencyTest {
   }
 
   @Test
+  void moreKeysAtOnceThanMayWaitForLockedMemory_allGetIn() {
+    try (Scenario scenario =
+        new Scenario(new InMemoryMetastore(), CryptoPolicy.defaults(), "", 4)) {
+      Long sealed =
+          Flux.range(0, MANY)
+              .flatMap(
+                  i ->
+                      scenario
+                          .factory
+                          .session("partition" + i)
+                          .encrypt(utf8("payload"))
+                          .subscribeOn(Schedulers.parallel()),
+                  MANY)
+              .count()
+              .block(Scenario.TIMEOUT);
+
+      assertThat(sealed).isEqualTo(MANY);
+      assertThat(scenario.calls.count("store(IK)")).isEqualTo(MANY);
+    }
+  }
+
+  @Test
   void firstDecryptsOfOnePartition_loadEachKeyOnce() {
     InMemoryMetastore shared = new InMemoryMetastore();
     try (Scenario writer = new Scenario(shared, CryptoPolicy.defaults(), "");

@@ -95,12 +95,16 @@ final class Scenario implements AutoCloseable {
   }
 
   Scenario(Metastore store, CryptoPolicy policy, String suffix) {
+    this(store, policy, suffix, 1_024);
+  }
+
+  Scenario(Metastore store, CryptoPolicy policy, String suffix, int maxPendingCreations) {
     this.store = store;
     this.secrets =
         new LockedSecretFactory(
             countingMemory(),
             Duration.ofSeconds(1),
-            1_024,
+            maxPendingCreations,
             () -> time.now(TimeUnit.NANOSECONDS),
             time,
             Schedulers.parallel());

@@ -20,6 +20,7 @@ import io.asherah.reactive.spi.CryptoKey;
 import io.asherah.reactive.spi.KeyManagementService;
 import io.asherah.reactive.spi.Metastore;
 import java.time.Clock;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.Arrays;
 import java.util.concurrent.RejectedExecutionException;
@@ -29,6 +30,7 @@ import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Scheduler;
+import reactor.util.retry.Retry;
 
 /**
  * Finds, makes and caches the keys of one session factory.
@@ -53,6 +55,17 @@ public final class KeyHierarchy {
    * How often a key that is closed under an operation is looked up again before it is not cached.
    */
   private static final int CACHED_ATTEMPTS = 3;
+
+  /**
+   * Many keys that are loaded at the same moment wait for their turn in locked memory, for about
+   * five seconds at most. What is tried again starts from the sealed key: the plaintext does not
+   * wait.
+   */
+  private static final Retry WAIT_FOR_ROOM =
+      Retry.backoff(100, Duration.ofMillis(1))
+          .maxBackoff(Duration.ofMillis(50))
+          .filter(OverloadedException.class::isInstance)
+          .onRetryExhaustedThrow((attempts, last) -> last.failure());
 
   private static final long FARTHEST_SECOND = 1_000_000_000_000_000L;
 
@@ -382,6 +395,7 @@ public final class KeyHierarchy {
         .parent()
         .withBytes(parentKey -> open(found, parentKey))
         .flatMap(this::secretOf)
+        .retryWhen(WAIT_FOR_ROOM)
         .publishOn(secrets.scheduler())
         .map(
             secret ->
@@ -510,6 +524,7 @@ public final class KeyHierarchy {
       String id, Instant created, boolean mayRetry, BooleanSupplier forgotten) {
     return Mono.fromSupplier(aead::newKey)
         .flatMap(this::secretOf)
+        .retryWhen(WAIT_FOR_ROOM)
         .flatMap(
             secret ->
                 wrap(secret)
@@ -647,7 +662,8 @@ public final class KeyHierarchy {
   }
 
   private static Throwable kmsFailure(String what, Throwable e) {
-    return e instanceof AppEncryptionException
+    // The service reads a secret of ours, which close() may have closed.
+    return e instanceof AppEncryptionException || e instanceof SecretClosedException
         ? e
         : new KmsException(
             KmsException.Kind.OTHER,

@@ -1,8 +1,5 @@
 package io.asherah.reactive.internal.keys;
 
-import java.nio.charset.CharsetEncoder;
-import java.nio.charset.StandardCharsets;
-
 /**
  * The key ids of one partition of one service. The parts are joined as they are, the service before
  * the product, as in every implementation of Asherah.
@@ -60,10 +57,14 @@ public final class Partition {
     if (part.isEmpty()) {
       throw new IllegalArgumentException(name + " must not be empty");
     }
-    CharsetEncoder encoder = StandardCharsets.UTF_8.newEncoder();
-    if (!encoder.canEncode(part)) {
-      // Written as JSON it would become '?', and two partitions might become one.
-      throw new IllegalArgumentException(name + " has a surrogate without its pair");
+    for (int i = 0; i < part.length(); i++) {
+      if (Character.isSurrogate(part.charAt(i))) {
+        if (!Character.isSupplementaryCodePoint(part.codePointAt(i))) {
+          // Written as UTF-8 it would become '?', and two partitions might become one.
+          throw new IllegalArgumentException(name + " has a surrogate without its pair");
+        }
+        i++;
+      }
     }
     return part;
   }

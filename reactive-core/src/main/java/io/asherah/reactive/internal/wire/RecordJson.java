@@ -53,8 +53,8 @@ public final class RecordJson {
     byte[] created = ascii(Long.toString(row.created()));
     byte[] key = StrictBase64.encode(row.encryptedKey());
     byte[] data = StrictBase64.encode(row.data());
-    String parentId = row.parentId();
-    if (parentId == null) {
+    KeyMeta parent = row.parent();
+    if (parent == null) {
       return concat(ROW_CREATED, created, ROW_KEY, key, ROW_DATA_WITHOUT_PARENT, data, ROW_END);
     }
     return concat(
@@ -63,9 +63,9 @@ public final class RecordJson {
         ROW_KEY,
         key,
         ROW_PARENT_ID,
-        escape(parentId),
+        escape(parent.id()),
         ROW_PARENT_CREATED,
-        ascii(Long.toString(row.parentCreated())),
+        ascii(Long.toString(parent.created().getEpochSecond())),
         ROW_DATA,
         data,
         ROW_END);
@@ -109,13 +109,11 @@ public final class RecordJson {
             }
           }
           Key found = required(key, "Key");
-          Parent parent = found.parent;
           return new Row(
               found.created,
               found.encryptedKey,
               found.revoked,
-              parent == null ? null : parent.id,
-              parent == null ? 0 : parent.created,
+              found.parent,
               required(data, "Data"));
         });
   }
@@ -131,18 +129,13 @@ public final class RecordJson {
         json,
         parser -> {
           Key key = readKeyFieldsHere(parser);
-          Parent parent = key.parent;
           return new EnvelopeKeyRecord(
-              Instant.ofEpochSecond(key.created),
-              key.encryptedKey,
-              parent == null ? null : new KeyMeta(parent.id, Instant.ofEpochSecond(parent.created)),
-              key.revoked);
+              Instant.ofEpochSecond(key.created), key.encryptedKey, key.parent, key.revoked);
         });
   }
 
-  private record Parent(String id, long created) {}
-
-  private record Key(long created, byte[] encryptedKey, @Nullable Parent parent, boolean revoked) {}
+  private record Key(
+      long created, byte[] encryptedKey, @Nullable KeyMeta parent, boolean revoked) {}
 
   private interface Reader<T> {
     T read(JsonParser parser);
@@ -177,7 +170,7 @@ public final class RecordJson {
   private static Key readKeyFieldsHere(JsonParser parser) {
     Long created = null;
     byte[] encryptedKey = null;
-    Parent parent = null;
+    KeyMeta parent = null;
     boolean revoked = false;
     for (String field = nextField(parser); field != null; field = nextField(parser)) {
       switch (field) {
@@ -191,7 +184,7 @@ public final class RecordJson {
     return new Key(required(created, "Created"), required(encryptedKey, "Key"), parent, revoked);
   }
 
-  private static @Nullable Parent readParent(JsonParser parser, String parentField) {
+  private static @Nullable KeyMeta readParent(JsonParser parser, String parentField) {
     if (parser.currentToken() == JsonToken.VALUE_NULL) {
       return null;
     }
@@ -207,14 +200,16 @@ public final class RecordJson {
         default -> parser.skipChildren();
       }
     }
-    Parent parent = new Parent(required(id, "KeyId"), required(created, "Created"));
-    if (parent.id.isEmpty()) {
-      throw new MalformedRecordException("KeyId is empty");
-    }
-    if (parent.created <= 0) {
+    String name = required(id, "KeyId");
+    Instant time = Instant.ofEpochSecond(required(created, "Created"));
+    if (time.getEpochSecond() <= 0) {
       throw new MalformedRecordException("Created of ParentKeyMeta is not after 1970");
     }
-    return parent;
+    try {
+      return new KeyMeta(name, time);
+    } catch (IllegalArgumentException e) {
+      throw new MalformedRecordException("KeyId is empty or has a surrogate without its pair");
+    }
   }
 
   /** Moves to the value of the next field of this object, or returns null at its end. */

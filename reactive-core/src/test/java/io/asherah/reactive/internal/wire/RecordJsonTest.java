@@ -190,6 +190,7 @@ class RecordJsonTest {
         "\"Created\":2,\"Key\":\"AQ==\",\"ParentKeyMeta\":{\"KeyID\":\"i\",\"Created\":1}",
         "\"Created\":2,\"Key\":\"AQ==\",\"ParentKeyMeta\":{\"KeyId\":\"\",\"Created\":1}",
         "\"Created\":2,\"Key\":\"AQ==\",\"ParentKeyMeta\":{\"KeyId\":1,\"Created\":1}",
+        "\"Created\":2,\"Key\":\"AQ==\",\"ParentKeyMeta\":{\"KeyId\":\"\\ud800\",\"Created\":1}",
         "\"Created\":2,\"Key\":\"AQ==\",\"ParentKeyMeta\":{\"KeyId\":\"i\",\"Created\":0}",
         "\"Created\":2,\"Key\":\"AQ==\",\"ParentKeyMeta\":{\"KeyId\":\"i\",\"Created\":-1}",
         "\"Created\":2,\"Key\":\"AQ==\",\"ParentKeyMeta\":{\"KeyId\":\"i\",\"Created\":\"1\"}"
@@ -239,7 +240,7 @@ class RecordJsonTest {
   @Test
   void largePayload_isRead() {
     byte[] data = new byte[32 << 20];
-    Row row = new Row(2, new byte[1], false, "i", 1, data);
+    Row row = new Row(2, new byte[1], false, null, data);
     assertThat(RecordJson.readRow(RecordJson.writeRow(row)).data()).hasSize(data.length);
   }
 

@@ -5,7 +5,11 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.asherah.reactive.securememory.Secret;
 import io.asherah.reactive.securememory.SecretClosedException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -204,6 +208,25 @@ class SecretTest {
       Memory.await(() -> memory.factory.stats().lockedBytes() == 0);
       StepVerifier.create(read).verifyError(SecretClosedException.class);
       assertThat(memory.factory.stats().openRegions()).isZero();
+    }
+  }
+
+  @Test
+  void region_isLockedAndLeftOutOfDumpsAndForks_saysTheKernel() throws IOException {
+    try (Memory memory = new Memory(WINDOW)) {
+      create(memory, bytes(32));
+      String start = "%x-".formatted(memory.recording.lastLockedAddress());
+
+      // proc(5), VmFlags: locked; do not include in core dump; do not copy on fork.
+      List<String> map = Files.readAllLines(Path.of("/proc/self/smaps"));
+      int line = 0;
+      while (!map.get(line).startsWith(start)) {
+        line++;
+      }
+      while (!map.get(line).startsWith("VmFlags:")) {
+        line++;
+      }
+      assertThat(map.get(line).split(" ")).contains("lo", "dd", "dc").doesNotContain("wr");
     }
   }
 
