@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.asherah.reactive.spi.Metastore;
+import io.asherah.reactive.testsupport.Await;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
 import java.util.Comparator;
@@ -44,7 +45,7 @@ class CanonicalInteropTest {
   @AfterEach
   void close() {
     theirs.close();
-    ours.close().block(Scenario.TIMEOUT);
+    ours.close().block(Await.TIMEOUT);
   }
 
   static Stream<Arguments> payloadsAndPartitions() {

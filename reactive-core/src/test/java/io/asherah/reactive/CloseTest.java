@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.asherah.reactive.securememory.SecretFactory;
+import io.asherah.reactive.testsupport.Await;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
@@ -64,13 +65,13 @@ class CloseTest {
       StepVerifier.create(mono).verifyError(MetastoreException.class);
     } else {
       Disposable subscription = mono.subscribe(result -> {}, error -> {});
-      Scenario.await(() -> scenario.calls.count(call) == 1);
+      Await.until(() -> scenario.calls.count(call) == 1);
       if (!how.equals("never")) {
         subscription.dispose();
       }
     }
 
-    factory.close().block(Scenario.TIMEOUT);
+    factory.close().block(Await.TIMEOUT);
     gate.tryEmitEmpty();
 
     assertThat(factory.stats().memory().liveSecrets()).isZero();
@@ -105,8 +106,8 @@ class CloseTest {
     DataRowRecord record = DataRowRecord.fromJson(json);
     assertThat(factory.stats().memory().liveSecrets()).isEqualTo(2);
 
-    factory.close().block(Scenario.TIMEOUT);
-    factory.close().block(Scenario.TIMEOUT);
+    factory.close().block(Await.TIMEOUT);
+    factory.close().block(Await.TIMEOUT);
 
     assertThat(factory.stats().memory().liveSecrets()).isZero();
     assertThat(factory.stats().memory().lockedBytes()).isZero();
@@ -134,7 +135,7 @@ class CloseTest {
       scenario.calls.change("store(IK)", answer -> gate.asMono().then(answer));
       CompletableFuture<DataRowRecord> operation =
           scenario.session().encrypt(utf8("payload")).toFuture();
-      Scenario.await(() -> scenario.calls.count("store(IK)") == 1);
+      Await.until(() -> scenario.calls.count("store(IK)") == 1);
 
       CompletableFuture<Void> closed = scenario.factory.close().toFuture();
       StepVerifier.create(scenario.session().encrypt(utf8("late")))
@@ -156,7 +157,7 @@ class CloseTest {
       scenario.calls.change("loadLatest(IK)", answer -> Mono.never());
       Disposable stuck = factory.session("two").encrypt(utf8("payload")).subscribe();
 
-      factory.close().block(Scenario.TIMEOUT);
+      factory.close().block(Await.TIMEOUT);
 
       assertThat(factory.stats().memory().lockedBytes()).isZero();
       stuck.dispose();
@@ -184,11 +185,11 @@ class CloseTest {
             .build();
     get(factory.session("partition").encrypt(utf8("payload")));
 
-    factory.close().block(Scenario.TIMEOUT);
+    factory.close().block(Await.TIMEOUT);
 
     assertThat(shared.stats().liveSecrets()).isZero();
     assertThat(get(shared.create(new byte[] {1}))).isNotNull();
-    shared.close().block(Scenario.TIMEOUT);
+    shared.close().block(Await.TIMEOUT);
   }
 
   @Test

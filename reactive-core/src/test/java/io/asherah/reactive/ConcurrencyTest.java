@@ -3,6 +3,7 @@ package io.asherah.reactive;
 import static io.asherah.reactive.Scenario.utf8;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.asherah.reactive.testsupport.Await;
 import java.util.List;
 import java.util.Objects;
 import java.util.Set;
@@ -27,7 +28,7 @@ class ConcurrencyTest {
                           .subscribeOn(Schedulers.parallel()),
                   MANY)
               .collectList()
-              .block(Scenario.TIMEOUT);
+              .block(Await.TIMEOUT);
 
       assertThat(records).hasSize(MANY);
       assertThat(parents(Objects.requireNonNull(records))).hasSize(1);
@@ -53,7 +54,7 @@ class ConcurrencyTest {
                           .subscribeOn(Schedulers.parallel()),
                   3 * MANY)
               .collectList()
-              .block(Scenario.TIMEOUT);
+              .block(Await.TIMEOUT);
 
       assertThat(records).hasSize(3 * MANY);
       assertThat(parents(Objects.requireNonNull(records))).hasSize(MANY);
@@ -81,7 +82,7 @@ class ConcurrencyTest {
                           .subscribeOn(Schedulers.parallel()),
                   MANY)
               .count()
-              .block(Scenario.TIMEOUT);
+              .block(Await.TIMEOUT);
 
       assertThat(sealed).isEqualTo(MANY);
       assertThat(scenario.calls.count("store(IK)")).isEqualTo(MANY);
@@ -100,7 +101,7 @@ class ConcurrencyTest {
               .flatMap(
                   i -> reader.session().decrypt(record).subscribeOn(Schedulers.parallel()), MANY)
               .count()
-              .block(Scenario.TIMEOUT);
+              .block(Await.TIMEOUT);
 
       assertThat(opened).isEqualTo(MANY);
       assertThat(reader.calls.take()).containsExactly("load(IK)", "load(SK)", "decryptKey");

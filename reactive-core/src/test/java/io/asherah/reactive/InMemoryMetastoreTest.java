@@ -2,6 +2,7 @@ package io.asherah.reactive;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.asherah.reactive.testsupport.Await;
 import java.time.Instant;
 import org.junit.jupiter.api.Test;
 import reactor.core.publisher.Flux;
@@ -65,7 +66,7 @@ class InMemoryMetastoreTest {
                         .subscribeOn(Schedulers.parallel()))
             .filter(stored -> stored)
             .count()
-            .block(Scenario.TIMEOUT);
+            .block(Await.TIMEOUT);
 
     assertThat(won).isOne();
   }

@@ -4,6 +4,7 @@ import static io.asherah.reactive.Scenario.get;
 import static io.asherah.reactive.Scenario.utf8;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.asherah.reactive.testsupport.Await;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
@@ -136,6 +137,24 @@ class KeyLifecycleTest {
   }
 
   @Test
+  void revokedSystemKey_isNoticed_alsoWhereTheIntermediateKeyWasReadLater() {
+    try (Scenario scenario = new Scenario()) {
+      get(scenario.factory.session("early").encrypt(utf8("payload")));
+      scenario.revoke("_SK_service_product", MINUTE);
+      scenario.pass(PERIOD.minusMinutes(10));
+      get(scenario.session().encrypt(utf8("payload")));
+      scenario.pass(Duration.ofMinutes(10));
+      scenario.calls.take();
+
+      // The intermediate key was read ten minutes ago, its system key sixty.
+      DataRowRecord fresh = get(scenario.session().encrypt(utf8("new")));
+
+      assertThat(scenario.calls.take()).startsWith("loadLatest(IK)", "load(SK)");
+      assertThat(keyOf(fresh)).isEqualTo(MINUTE.plus(PERIOD));
+    }
+  }
+
+  @Test
   void expiredKeys_areReplaced_andStillOpenTheirRecords() {
     try (Scenario scenario = new Scenario()) {
       DataRowRecord old = get(scenario.session().encrypt(utf8("old")));
@@ -228,7 +247,7 @@ class KeyLifecycleTest {
                 assertThat(((AppEncryptionException) e).isRetryable()).isTrue();
               });
       assertThat(scenario.calls.count("store(SK)")).isEqualTo(2);
-      Scenario.await(() -> scenario.secrets.stats().liveSecrets() == 0);
+      Await.until(() -> scenario.secrets.stats().liveSecrets() == 0);
     }
   }
 
@@ -290,7 +309,7 @@ class KeyLifecycleTest {
                 assertThat(((KmsException) e).kind()).isEqualTo(KmsException.Kind.OTHER);
               });
       assertThat(writer.calls.count("store(SK)")).isZero();
-      Scenario.await(() -> writer.secrets.stats().liveSecrets() == 0);
+      Await.until(() -> writer.secrets.stats().liveSecrets() == 0);
       writer.calls.answerAsBefore();
       DataRowRecord record = get(writer.session().encrypt(utf8("payload")));
 
@@ -377,7 +396,7 @@ class KeyLifecycleTest {
       StepVerifier.create(other.session("partition").encrypt(utf8("payload")))
           .verifyError(KmsException.class);
     }
-    other.close().block(Scenario.TIMEOUT);
+    other.close().block(Await.TIMEOUT);
   }
 
   @Test
@@ -388,7 +407,7 @@ class KeyLifecycleTest {
       Disposable first = scenario.session().encrypt(utf8("1")).subscribe();
       CompletableFuture<DataRowRecord> second = scenario.session().encrypt(utf8("2")).toFuture();
       Disposable third = scenario.session().encrypt(utf8("3")).subscribe();
-      Scenario.await(() -> scenario.calls.count("loadLatest(IK)") == 1);
+      Await.until(() -> scenario.calls.count("loadLatest(IK)") == 1);
 
       first.dispose();
       third.dispose();
@@ -405,12 +424,12 @@ class KeyLifecycleTest {
       Sinks.Empty<Void> gate = Sinks.empty();
       scenario.calls.change("loadLatest(IK)", answer -> gate.asMono().then(answer));
       Disposable only = scenario.session().encrypt(utf8("1")).subscribe();
-      Scenario.await(() -> scenario.calls.count("loadLatest(IK)") == 1);
+      Await.until(() -> scenario.calls.count("loadLatest(IK)") == 1);
 
       only.dispose();
       gate.tryEmitEmpty();
 
-      Scenario.await(() -> scenario.factory.stats().cachedIntermediateKeys() == 1);
+      Await.until(() -> scenario.factory.stats().cachedIntermediateKeys() == 1);
       get(scenario.session().encrypt(utf8("2")));
       assertThat(scenario.calls.count("loadLatest(IK)")).isOne();
     }
@@ -424,7 +443,7 @@ class KeyLifecycleTest {
       assertThat(scenario.secrets.stats().liveSecrets()).isEqualTo(3);
       scenario.calls.take();
 
-      scenario.session().forget().block(Scenario.TIMEOUT);
+      scenario.session().forget().block(Await.TIMEOUT);
 
       assertThat(scenario.secrets.stats().liveSecrets()).isEqualTo(2);
       assertThat(get(scenario.session().decrypt(record))).isEqualTo(utf8("payload"));
@@ -438,15 +457,15 @@ class KeyLifecycleTest {
   void loadInFlightAtForget_isNotCached_andItsSubscriberIsServedByANewOne() {
     try (Scenario scenario = new Scenario()) {
       get(scenario.session().encrypt(utf8("payload")));
-      scenario.session().forget().block(Scenario.TIMEOUT);
+      scenario.session().forget().block(Await.TIMEOUT);
       scenario.calls.take();
       Sinks.Empty<Void> gate = Sinks.empty();
       scenario.calls.change("loadLatest(IK)", answer -> gate.asMono().then(answer));
       CompletableFuture<DataRowRecord> waiting =
           scenario.session().encrypt(utf8("payload")).toFuture();
-      Scenario.await(() -> scenario.calls.count("loadLatest(IK)") == 1);
+      Await.until(() -> scenario.calls.count("loadLatest(IK)") == 1);
 
-      scenario.session().forget().block(Scenario.TIMEOUT);
+      scenario.session().forget().block(Await.TIMEOUT);
       gate.tryEmitEmpty();
 
       assertThat(waiting.orTimeout(30, TimeUnit.SECONDS).join()).isNotNull();
@@ -471,10 +490,10 @@ class KeyLifecycleTest {
               },
               64)
           .then()
-          .block(Scenario.TIMEOUT);
+          .block(Await.TIMEOUT);
 
       assertThat(scenario.factory.stats().cachedIntermediateKeys()).isLessThanOrEqualTo(1);
-      Scenario.await(() -> scenario.secrets.stats().liveSecrets() <= 2);
+      Await.until(() -> scenario.secrets.stats().liveSecrets() <= 2);
     }
   }
 
@@ -491,8 +510,8 @@ class KeyLifecycleTest {
       // Caffeine notices with the next change of the cache.
       get(scenario.factory.session("next").encrypt(utf8("payload")));
 
-      Scenario.await(() -> scenario.factory.stats().cachedIntermediateKeys() == 2);
-      Scenario.await(() -> scenario.secrets.stats().liveSecrets() == 3);
+      Await.until(() -> scenario.factory.stats().cachedIntermediateKeys() == 2);
+      Await.until(() -> scenario.secrets.stats().liveSecrets() == 3);
     }
   }
 
@@ -500,12 +519,12 @@ class KeyLifecycleTest {
   void closedSecretFactory_isATypedError() {
     Scenario scenario = new Scenario();
     get(scenario.session().encrypt(utf8("payload")));
-    scenario.secrets.close().block(Scenario.TIMEOUT);
-    Scenario.await(() -> scenario.secrets.scheduler().isDisposed());
+    scenario.secrets.close().block(Await.TIMEOUT);
+    Await.until(() -> scenario.secrets.scheduler().isDisposed());
 
     StepVerifier.create(scenario.session().encrypt(utf8("payload")))
         .verifyError(AppEncryptionException.class);
-    scenario.factory.close().block(Scenario.TIMEOUT);
+    scenario.factory.close().block(Await.TIMEOUT);
   }
 
   @Test

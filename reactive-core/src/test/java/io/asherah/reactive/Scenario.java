@@ -7,6 +7,7 @@ import io.asherah.reactive.securememory.internal.platform.NativeMemory;
 import io.asherah.reactive.spi.CryptoKey;
 import io.asherah.reactive.spi.KeyManagementService;
 import io.asherah.reactive.spi.Metastore;
+import io.asherah.reactive.testsupport.Await;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Proxy;
 import java.nio.charset.StandardCharsets;
@@ -23,8 +24,6 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
-import java.util.concurrent.locks.LockSupport;
-import java.util.function.BooleanSupplier;
 import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
@@ -38,7 +37,6 @@ import reactor.test.scheduler.VirtualTimeScheduler;
  * checks that no key is left.
  */
 final class Scenario implements AutoCloseable {
-  static final Duration TIMEOUT = Duration.ofSeconds(30);
   static final String MASTER_KEY = "thisIsAStaticMasterKeyForTesting";
   static final Instant START = Instant.parse("2026-03-12T12:58:20Z");
 
@@ -208,25 +206,15 @@ final class Scenario implements AutoCloseable {
   }
 
   static <T> T get(Mono<T> mono) {
-    return Objects.requireNonNull(mono.block(TIMEOUT), "the Mono completed empty");
-  }
-
-  static void await(BooleanSupplier condition) {
-    long deadline = System.nanoTime() + TIMEOUT.toNanos();
-    while (!condition.getAsBoolean()) {
-      if (System.nanoTime() - deadline > 0) {
-        throw new AssertionError("the condition did not come true within " + TIMEOUT);
-      }
-      LockSupport.parkNanos(100_000);
-    }
+    return Objects.requireNonNull(mono.block(Await.TIMEOUT), "the Mono completed empty");
   }
 
   @Override
   public void close() {
-    factory.close().block(TIMEOUT);
-    await(() -> secrets.stats().liveSecrets() == 0);
-    await(() -> secrets.stats().lockedBytes() == 0);
-    secrets.close().block(TIMEOUT);
+    factory.close().block(Await.TIMEOUT);
+    Await.until(() -> secrets.stats().liveSecrets() == 0);
+    Await.until(() -> secrets.stats().lockedBytes() == 0);
+    secrets.close().block(Await.TIMEOUT);
   }
 
   private final class WallClock extends Clock {

@@ -5,6 +5,7 @@ import static io.asherah.reactive.Scenario.utf8;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.asherah.reactive.testsupport.Await;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
@@ -309,7 +310,7 @@ class SessionTest {
 
       String chosen =
           get(session.store(utf8("one"), persistence).subscribeOn(Schedulers.parallel()));
-      session.store("mine", utf8("two"), persistence).block(Scenario.TIMEOUT);
+      session.store("mine", utf8("two"), persistence).block(Await.TIMEOUT);
 
       assertThat(rows).containsOnlyKeys(chosen, "mine");
       assertThat(chosen).hasSize(36);

@@ -4,6 +4,7 @@ import static io.asherah.reactive.Scenario.get;
 import static io.asherah.reactive.Scenario.utf8;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.asherah.reactive.testsupport.Await;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.concurrent.atomic.AtomicReference;
@@ -25,7 +26,7 @@ class TamperTest {
     AtomicReference<Throwable> error = new AtomicReference<>();
     try {
       byte[] opened =
-          session.decryptJson(json).doOnError(error::set).onErrorComplete().block(Scenario.TIMEOUT);
+          session.decryptJson(json).doOnError(error::set).onErrorComplete().block(Await.TIMEOUT);
       payload.set(opened);
     } catch (RuntimeException e) {
       error.set(e);

@@ -4,6 +4,7 @@ import static io.asherah.reactive.Scenario.get;
 import static io.asherah.reactive.Scenario.utf8;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.asherah.reactive.testsupport.Await;
 import java.time.Duration;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
@@ -60,7 +61,7 @@ class WarmPathTest {
       assertThat(scenario.calls.take()).isEmpty();
 
       scenario.pass(Duration.ofSeconds(1));
-      Scenario.await(() -> scenario.secrets.stats().openRegions() == 0);
+      Await.until(() -> scenario.secrets.stats().openRegions() == 0);
       assertThat(get(session.decrypt(record))).isEqualTo(payload);
       assertThat(scenario.secrets.stats().openRegions()).isOne();
     }

@@ -1,6 +1,5 @@
 package io.asherah.reactive.testsupport;
 
-import java.time.Duration;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import org.junit.jupiter.api.extension.AfterEachCallback;
@@ -26,7 +25,7 @@ public final class StrayErrors implements BeforeAllCallback, AfterEachCallback {
   public void beforeAll(ExtensionContext context) {
     Schedulers.onHandleError(StrayErrors.class.getName(), (thread, error) -> errors.add(error));
     Hooks.onErrorDropped(errors::add);
-    StepVerifier.setDefaultTimeout(Duration.ofSeconds(30));
+    StepVerifier.setDefaultTimeout(Await.TIMEOUT);
   }
 
   @Override

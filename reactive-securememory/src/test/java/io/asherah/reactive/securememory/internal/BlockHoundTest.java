@@ -3,6 +3,7 @@ package io.asherah.reactive.securememory.internal;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.asherah.reactive.securememory.internal.platform.LinuxMemory;
+import io.asherah.reactive.testsupport.Await;
 import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.Test;
 import reactor.blockhound.BlockingOperationError;
@@ -49,7 +50,7 @@ class BlockHoundTest {
                   return new Object();
                 })
             .subscribeOn(Schedulers.parallel());
-    assertThatThrownBy(() -> onEventLoop.block(Memory.TIMEOUT))
+    assertThatThrownBy(() -> onEventLoop.block(Await.TIMEOUT))
         .satisfies(
             e ->
                 org.assertj.core.api.Assertions.assertThat(Exceptions.unwrap(e))

@@ -2,6 +2,7 @@ package io.asherah.reactive.securememory.internal;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.asherah.reactive.testsupport.Await;
 import java.io.File;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -28,7 +29,7 @@ class ClosedRegionCrashIT {
         System.out.println("open " + pointer.getByte(0));
         if (arguments[0].equals("closed")) {
           memory.time.advanceTimeBy(Duration.ofSeconds(1));
-          Memory.await(() -> memory.factory.stats().closes() == 1);
+          Await.until(() -> memory.factory.stats().closes() == 1);
         }
         long offset = arguments[0].equals("guard") ? 4_096 : 0;
         System.out.printf("reading 0x%016x%n", address + offset);

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.asherah.reactive.securememory.Secret;
 import io.asherah.reactive.securememory.SecretClosedException;
 import io.asherah.reactive.securememory.SecretFactory;
+import io.asherah.reactive.testsupport.Await;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.Queue;
@@ -37,7 +38,7 @@ class ReadVersusCloseTest {
     for (int round = 0; round < rounds; round++) {
       byte[] key = new byte[8_192];
       Arrays.fill(key, (byte) 0x5a);
-      Secret secret = factory.create(key).block(Memory.TIMEOUT);
+      Secret secret = factory.create(key).block(Await.TIMEOUT);
       CountDownLatch started = new CountDownLatch(READERS);
       Mono<Void> readers =
           Flux.range(0, READERS)
@@ -64,7 +65,7 @@ class ReadVersusCloseTest {
     }
 
     threads.dispose();
-    factory.close().block(Memory.TIMEOUT);
+    factory.close().block(Await.TIMEOUT);
     assertThat(wrong).isEmpty();
     assertThat(factory.stats().lockedBytes()).isZero();
     assertThat(factory.stats().openRegions()).isZero();

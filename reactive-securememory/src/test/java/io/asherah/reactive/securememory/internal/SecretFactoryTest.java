@@ -9,10 +9,13 @@ import io.asherah.reactive.securememory.Secret;
 import io.asherah.reactive.securememory.SecretClosedException;
 import io.asherah.reactive.securememory.SecretFactory;
 import io.asherah.reactive.securememory.SecureMemoryOverloadedException;
+import io.asherah.reactive.testsupport.Await;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Queue;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
@@ -83,7 +86,7 @@ class SecretFactoryTest {
   @Test
   void failedOpen_isSignalledToTheReader_andTheNextReadSucceeds() {
     try (Memory memory = new Memory(Duration.ZERO)) {
-      Secret secret = memory.factory.create(key()).block(Memory.TIMEOUT);
+      Secret secret = memory.factory.create(key()).block(Await.TIMEOUT);
       memory.recording.failNext("protect", 1);
 
       StepVerifier.create(secret.withBytes(copy -> copy[0])).verifyError(NativeCallException.class);
@@ -94,15 +97,15 @@ class SecretFactoryTest {
   @Test
   void failedClose_keepsTheRegionReadable_andIsTriedAgain() {
     try (Memory memory = new Memory(WINDOW)) {
-      Secret secret = memory.factory.create(key()).block(Memory.TIMEOUT);
+      Secret secret = memory.factory.create(key()).block(Await.TIMEOUT);
       int protects = memory.recording.count("protect");
       memory.recording.failNext("protect", 1);
 
       memory.time.advanceTimeBy(WINDOW);
-      Memory.await(() -> memory.recording.count("protect") == protects + 1);
+      Await.until(() -> memory.recording.count("protect") == protects + 1);
       StepVerifier.create(secret.withBytes(copy -> copy[0])).expectNext((byte) 7).verifyComplete();
 
-      Memory.await(
+      Await.until(
           () -> {
             memory.time.advanceTimeBy(WINDOW);
             return memory.factory.stats().openRegions() == 0;
@@ -114,7 +117,7 @@ class SecretFactoryTest {
   @CsvSource({"protect", "unlock"})
   void failedStepOfRelease_doesNotKeepTheOthersFromRunning(String call) {
     Memory memory = new Memory(WINDOW);
-    Secret secret = memory.factory.create(key()).block(Memory.TIMEOUT);
+    Secret secret = memory.factory.create(key()).block(Await.TIMEOUT);
     memory.recording.failNext(call, 1);
 
     secret.close();
@@ -126,8 +129,8 @@ class SecretFactoryTest {
   @Test
   void surplusCreations_areRefused_whileReadsAndClosesStillRun() {
     try (Memory memory = new Memory(Duration.ZERO, 8)) {
-      Secret secret = memory.factory.create(key()).block(Memory.TIMEOUT);
-      Secret closing = memory.factory.create(key()).block(Memory.TIMEOUT);
+      Secret secret = memory.factory.create(key()).block(Await.TIMEOUT);
+      Secret closing = memory.factory.create(key()).block(Await.TIMEOUT);
       CountDownLatch stalled = memory.recording.stall();
 
       List<CompletableFuture<Secret>> creations = new ArrayList<>();
@@ -146,8 +149,8 @@ class SecretFactoryTest {
 
       stalled.countDown();
       assertThat(read.orTimeout(30, TimeUnit.SECONDS).join()).isEqualTo((byte) 7);
-      Memory.await(() -> memory.factory.stats().liveSecrets() == 9);
-      Memory.await(() -> memory.factory.stats().lockedBytes() == 9 * 4_096);
+      Await.until(() -> memory.factory.stats().liveSecrets() == 9);
+      Await.until(() -> memory.factory.stats().lockedBytes() == 9 * 4_096);
     }
   }
 
@@ -166,16 +169,37 @@ class SecretFactoryTest {
   }
 
   @Test
+  void cancelledCreation_isReleased_whenItWasDoneButNotYetHandedOver() {
+    Queue<Runnable> handovers = new ConcurrentLinkedQueue<>();
+    LockedSecretFactory factory =
+        new LockedSecretFactory(
+            new RecordingMemory().memory(),
+            WINDOW,
+            10,
+            System::nanoTime,
+            Schedulers.parallel(),
+            Schedulers.fromExecutor(handovers::add));
+    Disposable creation = factory.create(key()).subscribe();
+    Await.until(() -> handovers.size() == 1);
+    assertThat(factory.stats().liveSecrets()).isOne();
+
+    creation.dispose();
+
+    Await.until(() -> factory.stats().lockedBytes() == 0);
+    assertThat(factory.stats().liveSecrets()).isZero();
+  }
+
+  @Test
   void cancelledCreation_isReleased_whenItWasUnderWay() {
     try (Memory memory = new Memory(WINDOW)) {
       CountDownLatch stalled = memory.recording.stall();
       Disposable creation = memory.factory.create(key()).subscribe();
-      Memory.await(() -> memory.recording.count() > 0);
+      Await.until(() -> memory.recording.count() > 0);
 
       creation.dispose();
       stalled.countDown();
 
-      Memory.await(() -> memory.recording.count("unmap") == 1);
+      Await.until(() -> memory.recording.count("unmap") == 1);
       assertThat(memory.factory.stats().liveSecrets()).isZero();
     }
   }
@@ -187,14 +211,14 @@ class SecretFactoryTest {
         Flux.range(0, 100)
             .flatMap(i -> memory.factory.create(key()))
             .collectList()
-            .block(Memory.TIMEOUT);
+            .block(Await.TIMEOUT);
     assertThat(memory.factory.stats().liveSecrets()).isEqualTo(100);
 
     memory.close();
     memory.close();
 
     assertThat(secrets).allMatch(Secret::isClosed);
-    Memory.await(() -> memory.factory.scheduler().isDisposed());
+    Await.until(() -> memory.factory.scheduler().isDisposed());
     StepVerifier.create(memory.factory.create(key())).verifyError(SecretClosedException.class);
     StepVerifier.create(secrets.get(0).withBytes(copy -> copy[0]))
         .verifyError(SecretClosedException.class);
@@ -207,7 +231,7 @@ class SecretFactoryTest {
   void readsAndCreationsThatMeetClose_end() {
     for (int round = 0; round < 300; round++) {
       Memory memory = new Memory(Duration.ZERO);
-      Secret secret = memory.factory.create(key()).block(Memory.TIMEOUT);
+      Secret secret = memory.factory.create(key()).block(Await.TIMEOUT);
       Mono<Void> late =
           Flux.merge(
                   Mono.defer(() -> secret.withBytes(copy -> copy[0]))
@@ -260,10 +284,10 @@ class SecretFactoryTest {
             timer,
             Schedulers.parallel());
     timer.dispose();
-    factory.create(key()).block(Memory.TIMEOUT);
+    factory.create(key()).block(Await.TIMEOUT);
 
-    Memory.await(() -> factory.stats().openRegions() == 0);
-    factory.close().block(Memory.TIMEOUT);
+    Await.until(() -> factory.stats().openRegions() == 0);
+    factory.close().block(Await.TIMEOUT);
   }
 
   @Test
@@ -280,6 +304,6 @@ class SecretFactoryTest {
     StepVerifier.create(factory.create(key()).flatMap(secret -> secret.withBytes(copy -> copy[31])))
         .expectNext((byte) 7)
         .verifyComplete();
-    factory.close().block(Memory.TIMEOUT);
+    factory.close().block(Await.TIMEOUT);
   }
 }

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.asherah.reactive.securememory.Secret;
 import io.asherah.reactive.securememory.SecretClosedException;
+import io.asherah.reactive.testsupport.Await;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -31,7 +32,7 @@ class SecretTest {
   }
 
   private static Secret create(Memory memory, byte[] bytes) {
-    return memory.factory.create(bytes).block(Memory.TIMEOUT);
+    return memory.factory.create(bytes).block(Await.TIMEOUT);
   }
 
   @ParameterizedTest
@@ -85,7 +86,7 @@ class SecretTest {
       StepVerifier.create(secret.withBytes(copy -> null)).verifyComplete();
 
       memory.time.advanceTimeBy(WINDOW);
-      Memory.await(() -> memory.factory.stats().openRegions() == 0);
+      Await.until(() -> memory.factory.stats().openRegions() == 0);
       StepVerifier.create(secret.withBytes(copy -> null)).verifyComplete();
     }
   }
@@ -129,7 +130,7 @@ class SecretTest {
       memory.time.advanceTimeBy(WINDOW.minusNanos(1));
       assertThat(memory.factory.stats().openRegions()).isOne();
       memory.time.advanceTimeBy(Duration.ofNanos(1));
-      Memory.await(() -> memory.factory.stats().openRegions() == 0);
+      Await.until(() -> memory.factory.stats().openRegions() == 0);
       assertThat(memory.factory.stats().closes()).isOne();
 
       AtomicReference<String> thread = new AtomicReference<>();
@@ -158,7 +159,7 @@ class SecretTest {
             .expectNext((byte) 1)
             .verifyComplete();
         int reads = i;
-        Memory.await(() -> memory.factory.stats().closes() == reads);
+        Await.until(() -> memory.factory.stats().closes() == reads);
         assertThat(memory.factory.stats().openRegions()).isZero();
       }
     }
@@ -169,10 +170,10 @@ class SecretTest {
     try (Memory memory = new Memory(WINDOW)) {
       Secret secret = create(memory, bytes(32));
       memory.time.advanceTimeBy(WINDOW);
-      Memory.await(() -> memory.factory.stats().openRegions() == 0);
-      secret.withBytes(copy -> copy[0]).block(Memory.TIMEOUT);
+      Await.until(() -> memory.factory.stats().openRegions() == 0);
+      secret.withBytes(copy -> copy[0]).block(Await.TIMEOUT);
       secret.close();
-      Memory.await(() -> memory.factory.stats().lockedBytes() == 0);
+      Await.until(() -> memory.factory.stats().lockedBytes() == 0);
 
       assertThat(memory.recording.calls())
           .allSatisfy(call -> assertThat(call.thread()).startsWith("asherah-securememory-"));
@@ -205,7 +206,7 @@ class SecretTest {
       assertThat(secret.isClosed()).isTrue();
       assertThat(memory.factory.stats().liveSecrets()).isZero();
       StepVerifier.create(read).verifyError(SecretClosedException.class);
-      Memory.await(() -> memory.factory.stats().lockedBytes() == 0);
+      Await.until(() -> memory.factory.stats().lockedBytes() == 0);
       StepVerifier.create(read).verifyError(SecretClosedException.class);
       assertThat(memory.factory.stats().openRegions()).isZero();
     }
@@ -242,7 +243,7 @@ class SecretTest {
 
       seen[0] = 99;
       secret.close();
-      Memory.await(() -> memory.factory.stats().lockedBytes() == 0);
+      Await.until(() -> memory.factory.stats().lockedBytes() == 0);
 
       assertThat(seen).containsOnly(0);
     }
@@ -253,7 +254,7 @@ class SecretTest {
     try (Memory memory = new Memory(WINDOW)) {
       Secret secret = create(memory, bytes(32));
       memory.time.advanceTimeBy(WINDOW);
-      Memory.await(() -> memory.factory.stats().openRegions() == 0);
+      Await.until(() -> memory.factory.stats().openRegions() == 0);
       var stalled = memory.recording.stall();
       AtomicReference<Boolean> ran = new AtomicReference<>(false);
 
