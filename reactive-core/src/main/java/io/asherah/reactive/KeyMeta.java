@@ -25,4 +25,10 @@ public record KeyMeta(String id, Instant created) {
       throw new IllegalArgumentException("created must be whole seconds, was " + created);
     }
   }
+
+  /** Names a system key; of an intermediate key, whose id contains a partition, only its time. */
+  @Override
+  public String toString() {
+    return "KeyMeta[id=%s, created=%s]".formatted(id.startsWith("_IK_") ? "_IK_****" : id, created);
+  }
 }

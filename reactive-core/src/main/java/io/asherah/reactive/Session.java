@@ -150,7 +150,9 @@ public final class Session {
    */
   public Mono<String> store(byte[] payload, Persistence persistence) {
     Objects.requireNonNull(persistence, "persistence");
-    return encrypt(payload).flatMap(persistence::store);
+    requireSealable(payload.length);
+    return operation(
+        () -> seal(payload, 0, payload.length).map(DataRowRecord::new).flatMap(persistence::store));
   }
 
   /**
@@ -164,7 +166,11 @@ public final class Session {
   public Mono<Void> store(String key, byte[] payload, Persistence persistence) {
     Objects.requireNonNull(key, "key");
     Objects.requireNonNull(persistence, "persistence");
-    return encrypt(payload).flatMap(record -> persistence.store(key, record));
+    requireSealable(payload.length);
+    return operation(
+        () ->
+            seal(payload, 0, payload.length)
+                .flatMap(row -> persistence.store(key, new DataRowRecord(row))));
   }
 
   /**
@@ -177,7 +183,7 @@ public final class Session {
   public Mono<byte[]> load(String key, Persistence persistence) {
     Objects.requireNonNull(key, "key");
     Objects.requireNonNull(persistence, "persistence");
-    return Mono.defer(() -> persistence.load(key)).flatMap(this::decrypt);
+    return operation(() -> persistence.load(key).flatMap(record -> open(record.row())));
   }
 
   /**

@@ -68,6 +68,7 @@ public final class SessionFactory {
             clock,
             builder.ticker,
             continuation,
+            builder.loadTimeout,
             gate);
   }
 
@@ -119,10 +120,10 @@ public final class SessionFactory {
 
   /**
    * Closes this factory: new operations signal {@link FactoryClosedException}; those in flight are
-   * waited for, at most for the close timeout; then all keys are wiped. A {@link SecretFactory}
-   * that was given to the builder stays open. Happens once; subscribing again is harmless and only
-   * waits. Cancelling while operations are waited for leaves the keys in memory until the next
-   * subscription.
+   * waited for, at most for the close timeout, and signal it too after that; then all keys are
+   * wiped. A {@link SecretFactory} that was given to the builder stays open. Happens once;
+   * subscribing again is harmless and only waits. Cancelling while operations are waited for leaves
+   * the keys in memory until the next subscription.
    *
    * @return completion when all keys are wiped and their memory is returned to the system
    */
@@ -175,6 +176,7 @@ public final class SessionFactory {
     private LongSupplier ticker = System::nanoTime;
     private Scheduler continuationScheduler = Schedulers.parallel();
     private Duration closeTimeout = Duration.ofSeconds(10);
+    private Duration loadTimeout = Duration.ofSeconds(30);
     private @Nullable SecretFactory secretFactory;
     private @Nullable Provider cryptoProvider;
 
@@ -255,15 +257,33 @@ public final class SessionFactory {
     /**
      * How long {@link SessionFactory#close()} waits for operations in flight.
      *
-     * @param closeTimeout positive; default 10 seconds
+     * @param closeTimeout positive, at most one day; default 10 seconds
      * @return this builder
      */
     public Builder closeTimeout(Duration closeTimeout) {
-      if (closeTimeout.isNegative() || closeTimeout.isZero()) {
-        throw new IllegalArgumentException("closeTimeout must be positive, was " + closeTimeout);
-      }
-      this.closeTimeout = closeTimeout;
+      this.closeTimeout = positive("closeTimeout", closeTimeout);
       return this;
+    }
+
+    /**
+     * How long an operation waits for a key that is not cached, all calls to metastore and key
+     * management service together. After it, a retryable error is signalled and the next operation
+     * loads anew.
+     *
+     * @param loadTimeout positive, at most one day; default 30 seconds
+     * @return this builder
+     */
+    public Builder loadTimeout(Duration loadTimeout) {
+      this.loadTimeout = positive("loadTimeout", loadTimeout);
+      return this;
+    }
+
+    private static Duration positive(String name, Duration value) {
+      if (value.isNegative() || value.isZero() || value.compareTo(Duration.ofDays(1)) > 0) {
+        throw new IllegalArgumentException(
+            "%s must be positive and at most one day, was %s".formatted(name, value));
+      }
+      return value;
     }
 
     /**

@@ -11,6 +11,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -52,6 +53,7 @@ class CloseTest {
     Mono<?> mono =
         operation.equals("encrypt") ? session.encrypt(utf8("payload")) : session.decrypt(record);
     Sinks.Empty<Void> gate = Sinks.empty();
+    AtomicReference<Throwable> ended = new AtomicReference<>();
     scenario.calls.change(
         call,
         answer ->
@@ -64,7 +66,7 @@ class CloseTest {
     if (how.equals("error")) {
       StepVerifier.create(mono).verifyError(MetastoreException.class);
     } else {
-      Disposable subscription = mono.subscribe(result -> {}, error -> {});
+      Disposable subscription = mono.subscribe(result -> {}, ended::set);
       Await.until(() -> scenario.calls.count(call) == 1);
       if (!how.equals("never")) {
         subscription.dispose();
@@ -74,8 +76,12 @@ class CloseTest {
     factory.close().block(Await.TIMEOUT);
     gate.tryEmitEmpty();
 
+    if (how.equals("never")) {
+      Await.until(() -> ended.get() instanceof FactoryClosedException);
+    }
     assertThat(factory.stats().memory().liveSecrets()).isZero();
     assertThat(factory.stats().memory().lockedBytes()).isZero();
+    assertThat(factory.stats().memory().openRegions()).isZero();
     assertThat(factory.stats().cachedIntermediateKeys()).isZero();
     assertThat(factory.stats().cachedSystemKeys()).isZero();
     StepVerifier.create(mono).verifyError(FactoryClosedException.class);
@@ -114,6 +120,7 @@ class CloseTest {
     assertThat(factory.stats().memory().openRegions()).isZero();
     Persistence persistence =
         Persistence.of(key -> Mono.just(record), (key, value) -> Mono.empty());
+    Persistence absent = Persistence.of(key -> Mono.empty(), (key, value) -> Mono.empty());
     for (Mono<?> operation :
         List.of(
             session.encrypt(utf8("payload")),
@@ -122,6 +129,7 @@ class CloseTest {
             session.decryptJson(json),
             session.store(utf8("payload"), persistence),
             session.load("key", persistence),
+            session.load("absent", absent),
             session.forget(),
             factory.session("new").encrypt(utf8("payload")))) {
       StepVerifier.create(operation).verifyError(FactoryClosedException.class);
@@ -155,12 +163,14 @@ class CloseTest {
       SessionFactory factory = ownFactory(scenario, store);
       get(factory.session("one").encrypt(utf8("payload")));
       scenario.calls.change("loadLatest(IK)", answer -> Mono.never());
-      Disposable stuck = factory.session("two").encrypt(utf8("payload")).subscribe();
+      CompletableFuture<DataRowRecord> stuck =
+          factory.session("two").encrypt(utf8("payload")).toFuture();
 
       factory.close().block(Await.TIMEOUT);
 
       assertThat(factory.stats().memory().lockedBytes()).isZero();
-      stuck.dispose();
+      assertThatThrownBy(() -> stuck.orTimeout(30, TimeUnit.SECONDS).join())
+          .hasCauseInstanceOf(FactoryClosedException.class);
     }
   }
 
@@ -200,6 +210,6 @@ class CloseTest {
                     .metastore(new InMemoryMetastore())
                     .keyManagementService(StaticKeyManagementService.ofUtf8(Scenario.MASTER_KEY))
                     .closeTimeout(Duration.ZERO))
-        .hasMessage("closeTimeout must be positive, was PT0S");
+        .hasMessage("closeTimeout must be positive and at most one day, was PT0S");
   }
 }

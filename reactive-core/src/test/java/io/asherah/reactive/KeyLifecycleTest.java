@@ -4,6 +4,7 @@ import static io.asherah.reactive.Scenario.get;
 import static io.asherah.reactive.Scenario.utf8;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.asherah.reactive.spi.Metastore;
 import io.asherah.reactive.testsupport.Await;
 import java.time.Clock;
 import java.time.Duration;
@@ -520,11 +521,91 @@ class KeyLifecycleTest {
     Scenario scenario = new Scenario();
     get(scenario.session().encrypt(utf8("payload")));
     scenario.secrets.close().block(Await.TIMEOUT);
-    Await.until(() -> scenario.secrets.scheduler().isDisposed());
 
     StepVerifier.create(scenario.session().encrypt(utf8("payload")))
-        .verifyError(AppEncryptionException.class);
+        .verifyError(KeyClosedException.class);
+    StepVerifier.create(scenario.session().forget()).verifyComplete();
     scenario.factory.close().block(Await.TIMEOUT);
+  }
+
+  @Test
+  void fatalErrorOfADriver_isAnError_andIsForgotten() {
+    try (Scenario scenario = new Scenario()) {
+      scenario.calls.throwFrom("loadLatest(SK)", new NoClassDefFoundError("driver/Missing"));
+      StepVerifier.create(scenario.session().encrypt(utf8("payload")))
+          .verifyErrorSatisfies(
+              e ->
+                  assertThat(e)
+                      .isInstanceOf(MetastoreException.class)
+                      .hasRootCauseInstanceOf(NoClassDefFoundError.class));
+
+      scenario.calls.answerAsBefore();
+      assertThat(get(scenario.session().encrypt(utf8("payload")))).isNotNull();
+    }
+  }
+
+  @Test
+  void metastoreThatNeverAnswers_isAnErrorAfterTheTimeout_andTheNextOperationAsksAgain() {
+    AtomicInteger calls = new AtomicInteger();
+    InMemoryMetastore store = new InMemoryMetastore();
+    Metastore silentAtFirst =
+        new Metastore() {
+          @Override
+          public Mono<EnvelopeKeyRecord> load(String id, Instant created) {
+            return store.load(id, created);
+          }
+
+          @Override
+          public Mono<EnvelopeKeyRecord> loadLatest(String id) {
+            return calls.getAndIncrement() == 0 ? Mono.never() : store.loadLatest(id);
+          }
+
+          @Override
+          public Mono<Boolean> store(String id, Instant created, EnvelopeKeyRecord record) {
+            return store.store(id, created, record);
+          }
+        };
+    SessionFactory factory =
+        SessionFactory.builder("product", "service")
+            .metastore(silentAtFirst)
+            .keyManagementService(StaticKeyManagementService.ofUtf8(Scenario.MASTER_KEY))
+            .loadTimeout(Duration.ofMillis(200))
+            .build();
+
+    StepVerifier.create(factory.session("partition").encrypt(utf8("payload")))
+        .verifyErrorSatisfies(
+            e -> {
+              assertThat(e)
+                  .hasMessage(
+                      "a key could not be loaded within PT0.2S; metastore or key management service"
+                          + " do not answer");
+              assertThat(((AppEncryptionException) e).isRetryable()).isTrue();
+            });
+    assertThat(get(factory.session("partition").encrypt(utf8("payload")))).isNotNull();
+    factory.close().block(Await.TIMEOUT);
+  }
+
+  @Test
+  void readThatWasAnsweredTooLate_isNotTrusted() {
+    try (Scenario scenario = new Scenario()) {
+      get(scenario.session().encrypt(utf8("payload")));
+      scenario.pass(PERIOD);
+      scenario.calls.take();
+      AtomicInteger answers = new AtomicInteger();
+      scenario.calls.change(
+          "loadLatest(IK)",
+          answer ->
+              answer.doOnNext(
+                  record -> {
+                    if (answers.getAndIncrement() == 0) {
+                      scenario.pass(PERIOD);
+                    }
+                  }));
+
+      get(scenario.session().encrypt(utf8("payload")));
+
+      assertThat(scenario.calls.count("loadLatest(IK)")).isEqualTo(2);
+    }
   }
 
   @Test
@@ -546,6 +627,36 @@ class KeyLifecycleTest {
               .contextWrite(context -> context.put("transaction", "open")));
 
       assertThat(scenario.calls.count("store(IK)")).isOne();
+      assertThat(seen.get()).isZero();
+    }
+  }
+
+  @Test
+  void loads_seeNothingOfTheCallersContext_alsoWhereKeysAreUsedOnce() {
+    CryptoPolicy policy = CryptoPolicy.builder().maxCachedIntermediateKeys(1).build();
+    try (Scenario scenario = new Scenario(new InMemoryMetastore(), policy, "")) {
+      AtomicInteger seen = new AtomicInteger();
+      for (String call : new String[] {"loadLatest(IK)", "store(IK)", "load(IK)"}) {
+        scenario.calls.change(
+            call,
+            answer ->
+                Mono.deferContextual(
+                    context -> {
+                      seen.addAndGet(context.size());
+                      return answer;
+                    }));
+      }
+      Flux.range(0, 500)
+          .flatMap(
+              i -> {
+                Session session = scenario.factory.session("partition" + i % 50);
+                return session.encryptToJson(utf8("payload")).flatMap(session::decryptJson);
+              },
+              64)
+          .contextWrite(context -> context.put("transaction", "open"))
+          .then()
+          .block(Await.TIMEOUT);
+
       assertThat(seen.get()).isZero();
     }
   }

@@ -53,6 +53,7 @@ final class Scenario implements AutoCloseable {
     private final Queue<String> names = new ConcurrentLinkedQueue<>();
     private final ConcurrentMap<String, UnaryOperator<Mono<Object>>> changes =
         new ConcurrentHashMap<>();
+    private final ConcurrentMap<String, Error> thrown = new ConcurrentHashMap<>();
 
     List<String> take() {
       List<String> taken = List.copyOf(names);
@@ -69,16 +70,26 @@ final class Scenario implements AutoCloseable {
       changes.put(name, change);
     }
 
+    /** Lets the back end throw instead of signalling. */
+    void throwFrom(String name, Error error) {
+      thrown.put(name, error);
+    }
+
     void fail(String name, Throwable error) {
       change(name, answer -> Mono.error(error));
     }
 
     void answerAsBefore() {
       changes.clear();
+      thrown.clear();
     }
 
     @SuppressWarnings("unchecked")
     private <T> Mono<T> record(String name, Supplier<Mono<T>> call) {
+      Error error = thrown.get(name);
+      if (error != null) {
+        throw error;
+      }
       return Mono.defer(
           () -> {
             names.add(name);

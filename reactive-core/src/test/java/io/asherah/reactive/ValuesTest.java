@@ -69,6 +69,14 @@ class ValuesTest {
   }
 
   @Test
+  void keyMeta_showsNoPartition() {
+    assertThat(new KeyMeta("_IK_alice_orders_shop", SECOND))
+        .hasToString("KeyMeta[id=_IK_****, created=1970-01-01T00:00:01Z]");
+    assertThat(new KeyMeta("_SK_orders_shop", SECOND))
+        .hasToString("KeyMeta[id=_SK_orders_shop, created=1970-01-01T00:00:01Z]");
+  }
+
+  @Test
   void records_copyArraysInAndOut_andCompareByContent() {
     byte[] bytes = {1, 2, 3};
     EnvelopeKeyRecord key = new EnvelopeKeyRecord(SECOND, bytes, new KeyMeta("i", SECOND), true);

@@ -1,7 +1,6 @@
 package io.asherah.reactive.securememory;
 
 import io.asherah.reactive.securememory.internal.LockedSecretFactory;
-import io.asherah.reactive.securememory.internal.platform.LinuxMemory;
 import java.time.Duration;
 import java.util.Objects;
 import java.util.function.LongSupplier;
@@ -53,7 +52,7 @@ public interface SecretFactory {
   /**
    * The bounded scheduler on which every system call for locked memory runs: two daemon threads
    * named {@code asherah-securememory-N}. It may be used for other short blocking work that belongs
-   * to key handling. It is disposed by {@link #close()}.
+   * to key handling, and must not be disposed. Its threads end when they were idle for a minute.
    *
    * @return the scheduler, never one whose threads must not block
    */
@@ -80,7 +79,6 @@ public interface SecretFactory {
     private Duration accessWindow = Duration.ofSeconds(1);
     private int maxPendingCreations = 1_024;
     private LongSupplier ticker = System::nanoTime;
-    private Scheduler timer = Schedulers.parallel();
     private Scheduler continuationScheduler = Schedulers.parallel();
 
     private Builder() {}
@@ -130,17 +128,6 @@ public interface SecretFactory {
     }
 
     /**
-     * The scheduler that looks after idle memory. Nothing that blocks runs on it.
-     *
-     * @param timer default {@link Schedulers#parallel()}
-     * @return this builder
-     */
-    public Builder timer(Scheduler timer) {
-      this.timer = Objects.requireNonNull(timer, "timer");
-      return this;
-    }
-
-    /**
      * The scheduler on which work goes on after a system call was needed.
      *
      * @param scheduler default {@link Schedulers#parallel()}
@@ -158,12 +145,7 @@ public interface SecretFactory {
      */
     public SecretFactory build() {
       return new LockedSecretFactory(
-          new LinuxMemory(),
-          accessWindow,
-          maxPendingCreations,
-          ticker,
-          timer,
-          continuationScheduler);
+          accessWindow, maxPendingCreations, ticker, continuationScheduler);
     }
   }
 }

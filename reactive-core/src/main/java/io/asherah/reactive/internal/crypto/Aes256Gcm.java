@@ -4,6 +4,7 @@ import io.asherah.reactive.AppEncryptionException;
 import io.asherah.reactive.InvalidRecordException;
 import java.security.GeneralSecurityException;
 import java.security.Provider;
+import java.security.ProviderException;
 import java.util.Arrays;
 import javax.crypto.AEADBadTagException;
 import javax.crypto.Cipher;
@@ -102,16 +103,18 @@ public final class Aes256Gcm {
    */
   public byte[] openPayload(byte[] key, byte[] encryptedKey, byte[] data) {
     Cipher cipher = ciphers.get();
-    byte[] rowKey = null;
+    byte[] rowKey = new byte[0];
+    boolean done = false;
     try {
       rowKey = open(cipher, key, encryptedKey, "data row key");
       requireKeyLength(rowKey);
-      return open(cipher, rowKey, data, "payload");
+      byte[] payload = open(cipher, rowKey, data, "payload");
+      done = true;
+      return payload;
     } finally {
-      if (rowKey == null) {
+      Arrays.fill(rowKey, (byte) 0);
+      if (!done) {
         forgetKey(cipher);
-      } else {
-        Arrays.fill(rowKey, (byte) 0);
       }
     }
   }
@@ -183,7 +186,7 @@ public final class Aes256Gcm {
       if (written != length + TAG_LENGTH) {
         throw failed(cipher, null);
       }
-    } catch (GeneralSecurityException e) {
+    } catch (GeneralSecurityException | ProviderException | IllegalStateException e) {
       throw failed(cipher, e);
     } finally {
       ephemeral.destroy();
@@ -209,7 +212,7 @@ public final class Aes256Gcm {
     } catch (AEADBadTagException e) {
       throw new InvalidRecordException(
           "the %s was sealed under another key or tampered with".formatted(what));
-    } catch (GeneralSecurityException e) {
+    } catch (GeneralSecurityException | ProviderException | IllegalStateException e) {
       throw failed(cipher, e);
     } finally {
       ephemeral.destroy();
@@ -233,7 +236,7 @@ public final class Aes256Gcm {
           Cipher.DECRYPT_MODE,
           new EphemeralKey(new byte[KEY_LENGTH]),
           new GCMParameterSpec(8 * TAG_LENGTH, new byte[NONCE_LENGTH]));
-    } catch (GeneralSecurityException e) {
+    } catch (GeneralSecurityException | RuntimeException e) {
       ciphers.remove();
     }
   }
@@ -252,8 +255,7 @@ public final class Aes256Gcm {
     }
   }
 
-  private static AppEncryptionException failed(
-      Cipher cipher, @Nullable GeneralSecurityException cause) {
+  private static AppEncryptionException failed(Cipher cipher, @Nullable Exception cause) {
     return new AppEncryptionException(
         "AES-GCM of the JCA provider %s failed".formatted(cipher.getProvider().getName()),
         cause,

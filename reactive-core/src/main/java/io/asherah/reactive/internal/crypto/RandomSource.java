@@ -24,6 +24,7 @@ import reactor.core.scheduler.Scheduler;
 public final class RandomSource {
   private static final int BLOCK_BYTES = 4_096;
   private static final int BLOCKS_PER_SEED = 1_024;
+  private static final int LEAST_STRIPES = 16;
   private static final byte[] PERSONALIZATION = {'a', 's', 'h', 'e', 'r', 'a', 'h'};
 
   private final Scheduler seeding;
@@ -34,7 +35,9 @@ public final class RandomSource {
   public RandomSource(Scheduler seeding) {
     this.seeding = seeding;
     int processors = Runtime.getRuntime().availableProcessors();
-    this.stripes = new AtomicReferenceArray<>(Integer.highestOneBit(processors * 4 - 1));
+    this.stripes =
+        new AtomicReferenceArray<>(
+            Math.max(LEAST_STRIPES, Integer.highestOneBit(processors * 4 - 1)));
   }
 
   /**
@@ -80,9 +83,9 @@ public final class RandomSource {
       if (stripe != null) {
         return stripe;
       }
-      // There are more stripes than processors, so a few steps find one that nobody holds.
+      // A stripe is held for microseconds, by a thread that runs. As there are several for each
+      // processor, the next one or the one after it is free.
       index++;
-      Thread.onSpinWait();
     }
   }
 
@@ -138,11 +141,11 @@ public final class RandomSource {
       drbg.nextBytes(block);
       next = 0;
       blocks++;
-      if (blocks == BLOCKS_PER_SEED) {
+      if (blocks % BLOCKS_PER_SEED == 0) {
         try {
           seeding.schedule(() -> renewed = newDrbg());
         } catch (RejectedExecutionException e) {
-          // The factory is being closed.
+          // Somebody disposed the scheduler. The generator is good for 2^48 blocks all the same.
         }
       }
     }

@@ -27,10 +27,12 @@ import java.util.concurrent.RejectedExecutionException;
 import java.util.function.BiFunction;
 import java.util.function.BooleanSupplier;
 import java.util.function.LongSupplier;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Scheduler;
 import reactor.util.retry.Retry;
+import reactor.util.retry.RetryBackoffSpec;
 
 /**
  * Finds, makes and caches the keys of one session factory.
@@ -61,7 +63,7 @@ public final class KeyHierarchy {
    * five seconds at most. What is tried again starts from the sealed key: the plaintext does not
    * wait.
    */
-  private static final Retry WAIT_FOR_ROOM =
+  private static final RetryBackoffSpec WAIT_FOR_ROOM =
       Retry.backoff(100, Duration.ofMillis(1))
           .maxBackoff(Duration.ofMillis(50))
           .filter(OverloadedException.class::isInstance)
@@ -94,6 +96,7 @@ public final class KeyHierarchy {
       Clock clock,
       LongSupplier ticker,
       Scheduler continuation,
+      Duration loadTimeout,
       OperationGate gate) {
     this.metastore = metastore;
     this.kms = kms;
@@ -106,7 +109,7 @@ public final class KeyHierarchy {
     this.gate = gate;
     this.systemKeys = cache(MAX_SYSTEM_KEYS);
     this.intermediateKeys = cache(policy.maxCachedIntermediateKeys());
-    this.loads = new SharedLoads(secrets.scheduler(), continuation);
+    this.loads = new SharedLoads(secrets.scheduler(), continuation, loadTimeout);
     this.revokeCheckNanos = saturatedNanos();
     this.expiryMillis = policy.keyExpiry().toMillis();
   }
@@ -143,10 +146,15 @@ public final class KeyHierarchy {
   private <R> Mono<R> loadAndWrite(
       Partition partition, BiFunction<KeyMeta, byte[], R> use, int attempt) {
     if (attempt > CACHED_ATTEMPTS) {
-      return findOrMakeIntermediateKey(partition).flatMap(found -> useOnce(found, use));
+      return recordForWriting(partition).flatMap(found -> useOnce(found, use));
     }
     return intermediateKeyForWriting(partition)
-        .flatMap(key -> key.withBytes(bytes -> use.apply(key.meta(), bytes)))
+        .flatMap(
+            key ->
+                // A read that was answered very late says nothing about this moment.
+                areUsable(key, key.parent())
+                    ? key.withBytes(bytes -> use.apply(key.meta(), bytes))
+                    : loadAndWrite(partition, use, attempt + 1))
         .onErrorResume(SecretClosedException.class, e -> loadAndWrite(partition, use, attempt + 1));
   }
 
@@ -170,7 +178,7 @@ public final class KeyHierarchy {
   private <R> Mono<R> loadAndRead(
       Partition partition, KeyMeta meta, BiFunction<KeyMeta, byte[], R> use, int attempt) {
     if (attempt > CACHED_ATTEMPTS) {
-      return findIntermediateKey(meta).flatMap(found -> useOnce(found, use));
+      return recordForReading(partition, meta).flatMap(found -> useOnce(found, use));
     }
     return intermediateKeyForReading(partition, meta)
         .flatMap(key -> key.withBytes(bytes -> use.apply(meta, bytes)))
@@ -203,20 +211,19 @@ public final class KeyHierarchy {
               loads.forget(partition.ringName());
               intermediateKeys.forget(partition.ringName());
             })
-        .subscribeOn(secrets.scheduler());
+        .subscribeOn(secrets.scheduler())
+        .onErrorMap(this::asSignalled);
   }
 
   /** Wipes all cached keys; nothing is cached from now on. */
   public Mono<Void> close() {
     return Mono.<Void>fromRunnable(
             () -> {
-              loads.forgetAll();
+              loads.close();
               intermediateKeys.close();
               systemKeys.close();
             })
-        .subscribeOn(secrets.scheduler())
-        // The secret factory was closed before, by an earlier close() or by its owner.
-        .onErrorComplete(RejectedExecutionException.class);
+        .subscribeOn(secrets.scheduler());
   }
 
   /** How many intermediate keys are cached. */
@@ -244,17 +251,20 @@ public final class KeyHierarchy {
     if (key == null) {
       return null;
     }
-    CachedKey parent = key.parent();
-    return parent != null && isUsable(key) && isUsable(parent) ? key : null;
+    return areUsable(key, key.parent()) ? key : null;
+  }
+
+  private boolean areUsable(CachedKey key, @Nullable CachedKey parent) {
+    return parent != null && isUsable(key) && isUsable(parent);
   }
 
   private Mono<CachedKey> intermediateKeyForWriting(Partition partition) {
     String ring = partition.ringName();
     return loads.join(
-        new SharedLoads.Id(ring, null),
+        new SharedLoads.Id<>(CachedKey.class, ring, null),
         () -> usableIntermediateKey(partition),
         forgotten ->
-            findOrMakeIntermediateKey(partition)
+            recordForWriting(partition)
                 .flatMap(found -> cacheIntermediateKey(ring, found, forgotten))
                 .publishOn(secrets.scheduler())
                 .doOnNext(
@@ -268,21 +278,38 @@ public final class KeyHierarchy {
   private Mono<CachedKey> intermediateKeyForReading(Partition partition, KeyMeta meta) {
     String ring = partition.ringName();
     return loads.join(
-        new SharedLoads.Id(ring, meta),
+        new SharedLoads.Id<>(CachedKey.class, ring, meta),
         () -> intermediateKeys.get(ring, meta),
-        forgotten -> findIntermediateKey(meta).flatMap(found -> protect(ring, found, forgotten)));
+        forgotten ->
+            recordForReading(partition, meta).flatMap(found -> protect(ring, found, forgotten)));
   }
 
   private Mono<CachedKey> cacheIntermediateKey(
       String ring, FoundKey found, BooleanSupplier forgotten) {
     return loads
         .join(
-            new SharedLoads.Id(ring, found.meta()),
+            new SharedLoads.Id<>(CachedKey.class, ring, found.meta()),
             () -> intermediateKeys.get(ring, found.meta()),
             // This load may have started after the ring was forgotten, on behalf of one before it.
             meanwhile ->
                 protect(ring, found, () -> forgotten.getAsBoolean() || meanwhile.getAsBoolean()))
         .doOnNext(key -> key.checked(found.revoked(), found.readAt(), found.parent()));
+  }
+
+  // The record is a load of its own, so that it is shared too by those who use the key only once.
+
+  private Mono<FoundKey> recordForReading(Partition partition, KeyMeta meta) {
+    return loads.join(
+        new SharedLoads.Id<>(FoundKey.class, partition.ringName(), meta),
+        () -> null,
+        forgotten -> findIntermediateKey(meta));
+  }
+
+  private Mono<FoundKey> recordForWriting(Partition partition) {
+    return loads.join(
+        new SharedLoads.Id<>(FoundKey.class, partition.ringName(), null),
+        () -> null,
+        forgotten -> findOrMakeIntermediateKey(partition));
   }
 
   private Mono<FoundKey> findIntermediateKey(KeyMeta meta) {
@@ -395,7 +422,7 @@ public final class KeyHierarchy {
         .parent()
         .withBytes(parentKey -> open(found, parentKey))
         .flatMap(this::secretOf)
-        .retryWhen(WAIT_FOR_ROOM)
+        .retryWhen(WAIT_FOR_ROOM.scheduler(continuation))
         .publishOn(secrets.scheduler())
         .map(
             secret ->
@@ -443,7 +470,7 @@ public final class KeyHierarchy {
   /** Reads the record, also of a cached key that is not fresh: then only to learn its state. */
   private Mono<CachedKey> loadSystemKey(KeyMeta meta) {
     return loads.join(
-        new SharedLoads.Id(SYSTEM_RING, meta),
+        new SharedLoads.Id<>(CachedKey.class, SYSTEM_RING, meta),
         () -> {
           CachedKey cached = systemKeys.get(SYSTEM_RING, meta);
           return cached != null && isFresh(cached) ? cached : null;
@@ -485,7 +512,7 @@ public final class KeyHierarchy {
           return cached != null
               ? Mono.just(cached)
               : loads.join(
-                  new SharedLoads.Id(SYSTEM_RING, null),
+                  new SharedLoads.Id<>(CachedKey.class, SYSTEM_RING, null),
                   this::usableSystemKey,
                   forgotten ->
                       findOrMakeSystemKey(partition.systemKeyId(), forgotten)
@@ -514,7 +541,7 @@ public final class KeyHierarchy {
     KeyMeta meta = new KeyMeta(id, record.created());
     return loads
         .join(
-            new SharedLoads.Id(SYSTEM_RING, meta),
+            new SharedLoads.Id<>(CachedKey.class, SYSTEM_RING, meta),
             () -> systemKeys.get(SYSTEM_RING, meta),
             forgotten -> unwrapUnlessCached(meta, record, readAt, forgotten))
         .doOnNext(key -> key.checked(record.isRevoked(), readAt, null));
@@ -524,7 +551,7 @@ public final class KeyHierarchy {
       String id, Instant created, boolean mayRetry, BooleanSupplier forgotten) {
     return Mono.fromSupplier(aead::newKey)
         .flatMap(this::secretOf)
-        .retryWhen(WAIT_FOR_ROOM)
+        .retryWhen(WAIT_FOR_ROOM.scheduler(continuation))
         .flatMap(
             secret ->
                 wrap(secret)
@@ -610,19 +637,19 @@ public final class KeyHierarchy {
   // event loop.
 
   private Mono<EnvelopeKeyRecord> load(KeyMeta meta) {
-    return Mono.defer(() -> metastore.load(meta.id(), meta.created()))
+    return call(() -> metastore.load(meta.id(), meta.created()))
         .onErrorMap(e -> metastoreFailure("load a key", e))
         .publishOn(continuation);
   }
 
   private Mono<EnvelopeKeyRecord> loadLatest(String id) {
-    return Mono.defer(() -> metastore.loadLatest(id))
+    return call(() -> metastore.loadLatest(id))
         .onErrorMap(e -> metastoreFailure("load the latest key", e))
         .publishOn(continuation);
   }
 
   private Mono<Boolean> store(String id, EnvelopeKeyRecord record) {
-    return Mono.defer(() -> metastore.store(id, record.created(), record))
+    return call(() -> metastore.store(id, record.created(), record))
         .switchIfEmpty(
             Mono.error(
                 () ->
@@ -632,6 +659,21 @@ public final class KeyHierarchy {
         .publishOn(continuation);
   }
 
+  /**
+   * Reactor throws what it takes for fatal to the JVM instead of signalling it, for instance that a
+   * class of a driver is missing. To the load it is an error like others.
+   */
+  private static <T> Mono<T> call(Supplier<Mono<T>> backEnd) {
+    return Mono.defer(
+        () -> {
+          try {
+            return backEnd.get();
+          } catch (Throwable e) {
+            return Mono.error(e);
+          }
+        });
+  }
+
   private static Throwable metastoreFailure(String what, Throwable e) {
     return e instanceof AppEncryptionException
         ? e
@@ -639,7 +681,7 @@ public final class KeyHierarchy {
   }
 
   private Mono<byte[]> wrap(Secret systemKey) {
-    return Mono.defer(() -> kms.encryptKey(systemKey))
+    return call(() -> kms.encryptKey(systemKey))
         .switchIfEmpty(Mono.error(() -> noKmsAnswer("wrap")))
         .onErrorMap(e -> kmsFailure("wrap", e))
         .publishOn(continuation);
@@ -647,7 +689,7 @@ public final class KeyHierarchy {
 
   /** Emits the plaintext on the thread of the service's client; the next step leaves it at once. */
   private Mono<byte[]> unwrap(EnvelopeKeyRecord record) {
-    return Mono.defer(() -> kms.decryptKey(record.encryptedKey()))
+    return call(() -> kms.decryptKey(record.encryptedKey()))
         .switchIfEmpty(Mono.error(() -> noKmsAnswer("unwrap")))
         .map(CryptoKey::take)
         .onErrorMap(e -> kmsFailure("unwrap", e));
@@ -693,20 +735,22 @@ public final class KeyHierarchy {
     return new AppEncryptionException(message, e, false);
   }
 
+  /** Whatever went wrong reaches the application as one of the types it can catch. */
   private Throwable asSignalled(Throwable e) {
-    if (gate.isClosed() && (e instanceof SecretClosedException || isRejection(e))) {
+    if (e instanceof AppEncryptionException) {
+      return e;
+    }
+    if (gate.isClosed()
+        && (e instanceof SecretClosedException || e instanceof RejectedExecutionException)) {
       return new FactoryClosedException();
     }
     if (e instanceof SecureMemoryException failure) {
       return memoryFailure(failure);
     }
-    if (isRejection(e)) {
+    if (e instanceof RejectedExecutionException) {
       return new OverloadedException("a scheduler refused work; it may be disposed", e);
     }
-    return e;
-  }
-
-  private static boolean isRejection(Throwable e) {
-    return e instanceof RejectedExecutionException;
+    return new AppEncryptionException(
+        "an operation failed unexpectedly: " + e.getClass().getName(), e, false);
   }
 }

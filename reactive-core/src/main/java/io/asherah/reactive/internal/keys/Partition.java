@@ -8,12 +8,14 @@ public final class Partition {
   private final String systemKeyId;
   private final String intermediateKeyId;
   private final String unsuffixedIntermediateKeyId;
+  private final String serviceAndProduct;
 
   /** Joins parts that were checked before; an empty suffix means none. */
   public Partition(String partition, String service, String product, String suffix) {
     String ending = suffix.isEmpty() ? "" : "_" + suffix;
     this.systemKeyId = "_SK_" + service + "_" + product + ending;
-    this.unsuffixedIntermediateKeyId = "_IK_" + partition + "_" + service + "_" + product;
+    this.serviceAndProduct = "_" + service + "_" + product;
+    this.unsuffixedIntermediateKeyId = "_IK_" + partition + serviceAndProduct;
     this.intermediateKeyId = unsuffixedIntermediateKeyId + ending;
   }
 
@@ -35,13 +37,18 @@ public final class Partition {
   /**
    * Whether a record that names this intermediate key may be opened here. With a suffix, ids of the
    * same partition without one or with another one are accepted too, since regions read each
-   * other's records.
+   * other's records. What follows the product must then be a suffix, and not the rest of the id of
+   * another partition: the tenant {@code a_service_product_b} is not the tenant {@code a}.
    */
   public boolean owns(String id) {
-    return id.equals(intermediateKeyId)
-        || isSuffixed()
-            && (id.equals(unsuffixedIntermediateKeyId)
-                || id.startsWith(unsuffixedIntermediateKeyId + "_"));
+    if (id.equals(intermediateKeyId)) {
+      return true;
+    }
+    if (!isSuffixed() || !id.startsWith(unsuffixedIntermediateKeyId)) {
+      return false;
+    }
+    String suffix = id.substring(unsuffixedIntermediateKeyId.length());
+    return suffix.isEmpty() || suffix.startsWith("_") && !suffix.contains(serviceAndProduct);
   }
 
   private boolean isSuffixed() {

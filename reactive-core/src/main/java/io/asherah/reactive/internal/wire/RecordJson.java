@@ -4,6 +4,8 @@ import io.asherah.reactive.EnvelopeKeyRecord;
 import io.asherah.reactive.InvalidRecordException;
 import io.asherah.reactive.KeyMeta;
 import java.io.ByteArrayOutputStream;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
 import org.jspecify.annotations.Nullable;
@@ -142,6 +144,7 @@ public final class RecordJson {
   }
 
   private static <T> T read(String what, byte[] json, Reader<T> reader) {
+    requireUtf8(what, json);
     try (JsonParser parser = JSON.createParser(ObjectReadContext.empty(), json)) {
       if (parser.nextToken() != JsonToken.START_OBJECT) {
         throw new MalformedRecordException("it is not a JSON object");
@@ -157,6 +160,20 @@ public final class RecordJson {
       throw new InvalidRecordException(
           "this is not a %s: malformed JSON at byte %d"
               .formatted(what, e.getLocation() == null ? -1 : e.getLocation().getByteOffset()));
+    }
+  }
+
+  /** The parser takes overlong forms, with which a changed text would read the same. */
+  private static void requireUtf8(String what, byte[] json) {
+    for (byte b : json) {
+      if (b < 0) {
+        try {
+          StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(json));
+          return;
+        } catch (CharacterCodingException e) {
+          throw new InvalidRecordException("this is not a %s: malformed UTF-8".formatted(what));
+        }
+      }
     }
   }
 

@@ -140,7 +140,8 @@ class Aes256GcmTest {
 
     provider.failAtDoFinal = 2;
     assertThatThrownBy(() -> aead.sealPayload(KEY, new byte[10], 0, 10))
-        .isInstanceOf(IllegalStateException.class);
+        .isInstanceOf(AppEncryptionException.class)
+        .hasMessage("AES-GCM of the JCA provider Recording failed");
     assertThat(provider.lastKey()).isEqualTo(new byte[32]);
   }
 

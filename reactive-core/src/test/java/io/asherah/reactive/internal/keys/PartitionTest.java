@@ -29,6 +29,13 @@ class PartitionTest {
   }
 
   @Test
+  void withSuffix_anotherPartitionWhoseIdStartsAlike_isNotOwned() {
+    assertThat(SUFFIXED.owns("_IK_partid_service_product_2_service_product_suffix")).isFalse();
+    assertThat(SUFFIXED.owns("_IK_partid_service_product_service_product_suffix")).isFalse();
+    assertThat(SUFFIXED.owns("_IK_partid_service_product_service_product")).isFalse();
+  }
+
+  @Test
   void withSuffix_idsWithoutOneOrWithAnotherOneAreOwnedToo_butNotThoseOfASiblingProduct() {
     assertThat(SUFFIXED.owns("_IK_partid_service_product_suffix")).isTrue();
     assertThat(SUFFIXED.owns("_IK_partid_service_product")).isTrue();

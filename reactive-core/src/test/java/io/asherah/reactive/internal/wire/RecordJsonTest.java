@@ -232,6 +232,36 @@ class RecordJsonTest {
         .isInstanceOf(InvalidRecordException.class);
   }
 
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        // overlong forms of d, of a quote and of NUL; a surrogate; a lone continuation; a cut one
+        "c1a4",
+        "e081a4",
+        "f08081a4",
+        "c0a2",
+        "c080",
+        "eda080",
+        "80",
+        "c3",
+        "f5808080",
+        "ff"
+      })
+  void malformedUtf8_isRefused_whereverItIs(String hex) {
+    byte[] wrong = java.util.HexFormat.of().parseHex(hex);
+    for (String place : new String[] {"dGVz", "AQID", "_IK_user1", "Data", "KeyId"}) {
+      byte[] json = utf8(MINIMAL);
+      int at = MINIMAL.indexOf(place);
+      byte[] changed = new byte[json.length - 1 + wrong.length];
+      System.arraycopy(json, 0, changed, 0, at);
+      System.arraycopy(wrong, 0, changed, at, wrong.length);
+      System.arraycopy(json, at + 1, changed, at + wrong.length, json.length - at - 1);
+
+      assertThatThrownBy(() -> DataRowRecord.fromJson(changed))
+          .isInstanceOf(InvalidRecordException.class);
+    }
+  }
+
   @Test
   void deepNesting_isRefused_notAStackOverflow() {
     assertInvalid("{\"X\":" + "[".repeat(1_000_000));

@@ -10,7 +10,6 @@ import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
-import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import reactor.util.Logger;
@@ -48,6 +47,9 @@ import reactor.util.Loggers;
  */
 final class LockedRegion {
   private static final Logger log = Loggers.getLogger(LockedRegion.class);
+
+  /** The generation of the one secret that ever lies here; odd generations are freed. */
+  static final int FIRST_GENERATION = 0;
 
   private static final long RECHECK_NANOS = TimeUnit.MILLISECONDS.toNanos(1);
 
@@ -90,6 +92,7 @@ final class LockedRegion {
     this.address = address;
     this.length = length;
     this.data = memory.view(address, size);
+    this.lastUse = factory.now();
   }
 
   /**
@@ -104,6 +107,7 @@ final class LockedRegion {
     long mapping = memory.map(mappingLength);
     long address = mapping + page;
     boolean locked = false;
+    LockedRegion region;
     try {
       memory.protect(address, length, Access.READ_WRITE);
       locked = memory.lock(address, length);
@@ -112,26 +116,27 @@ final class LockedRegion {
       }
       memory.excludeFromCoreDumps(address, length);
       memory.excludeFromForks(address, length);
-      LockedRegion region =
-          new LockedRegion(factory, mapping, mappingLength, address, length, bytes.length);
+      region = new LockedRegion(factory, mapping, mappingLength, address, length, bytes.length);
       region.data.put(0, bytes);
+      // A new key is used at once: it starts in its first access window.
       memory.protect(address, length, factory.isStrict() ? Access.NONE : Access.READ);
-      factory.regionLocked(region, length);
-      if (!factory.isStrict()) {
-        // A new key is used at once: it starts in its first access window.
-        region.becomeOpen();
-        factory.regionStartedOpen();
-      }
-      return region;
+      region.state.set(factory.isStrict() ? NONE : READ);
     } catch (RuntimeException | Error e) {
-      // Until the last protect() succeeds the pages can be written, so they can be wiped.
       if (locked) {
-        undo(e, () -> wipe(memory.view(address, bytes.length)));
+        undo(
+            e,
+            () -> {
+              memory.protect(address, length, Access.READ_WRITE);
+              wipe(memory.view(address, bytes.length));
+            });
         undo(e, () -> memory.unlock(address, length));
       }
       undo(e, () -> memory.unmap(mapping, mappingLength));
       throw e;
     }
+    // From here on close() may free it at any moment.
+    factory.regionLocked(region, length);
+    return region;
   }
 
   private static void undo(Throwable reason, Runnable step) {
@@ -211,13 +216,7 @@ final class LockedRegion {
 
   private void requestDrain() {
     if (work.getAndIncrement() == 0) {
-      try {
-        factory.scheduler().schedule(this::drain);
-      } catch (RejectedExecutionException e) {
-        // The factory disposes its scheduler when all memory is returned: what is left to do is to
-        // answer readers that came too late, and that makes no native call.
-        drain();
-      }
+      factory.scheduler().schedule(this::drain);
     }
   }
 
@@ -257,16 +256,19 @@ final class LockedRegion {
       failColdReads(e);
       return;
     }
-    for (Handover<byte[]> reader = coldReads.poll(); reader != null; reader = coldReads.poll()) {
-      if (!reader.isAbandoned()) {
-        byte[] copy = new byte[data.capacity()];
-        data.get(0, copy);
-        reader.put(copy);
+    try {
+      for (Handover<byte[]> reader = coldReads.poll(); reader != null; reader = coldReads.poll()) {
+        if (!reader.isAbandoned()) {
+          byte[] copy = new byte[data.capacity()];
+          data.get(0, copy);
+          reader.put(copy);
+        }
       }
-    }
-    lastUse = factory.now();
-    if (factory.isStrict()) {
-      closeIfIdle();
+      lastUse = factory.now();
+    } finally {
+      if (factory.isStrict()) {
+        closeIfIdle();
+      }
     }
   }
 
@@ -278,15 +280,16 @@ final class LockedRegion {
 
   private void open() {
     if (state.get() == NONE) {
+      lastUse = factory.now();
       memory.protect(address, length, Access.READ);
-      becomeOpen();
+      state.set(READ);
       factory.regionOpened();
+      watch();
     }
   }
 
-  private void becomeOpen() {
-    lastUse = factory.now();
-    state.set(READ);
+  /** Has an open region closed again once it was idle for the access window. */
+  void watch() {
     if (!factory.isStrict()) {
       factory.later(this::checkIdle, factory.accessWindowNanos());
     }
@@ -357,7 +360,7 @@ final class LockedRegion {
     try {
       call.run();
       return true;
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       log.error("Releasing a locked region failed at {}", step, e);
       return false;
     }

@@ -11,13 +11,12 @@ import reactor.core.publisher.Mono;
 final class LockedSecret implements Secret {
   private final LockedSecretFactory factory;
   private final LockedRegion region;
-  private final int generation;
+  private final int generation = LockedRegion.FIRST_GENERATION;
   private final int length;
 
   LockedSecret(LockedSecretFactory factory, LockedRegion region, int length) {
     this.factory = factory;
     this.region = region;
-    this.generation = region.generation();
     this.length = length;
   }
 

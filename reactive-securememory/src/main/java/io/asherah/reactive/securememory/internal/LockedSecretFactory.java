@@ -5,17 +5,18 @@ import io.asherah.reactive.securememory.SecretClosedException;
 import io.asherah.reactive.securememory.SecretFactory;
 import io.asherah.reactive.securememory.SecureMemoryOverloadedException;
 import io.asherah.reactive.securememory.SecureMemoryStats;
+import io.asherah.reactive.securememory.internal.platform.LinuxMemory;
 import io.asherah.reactive.securememory.internal.platform.NativeMemory;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.LongSupplier;
+import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
 import reactor.core.scheduler.Scheduler;
@@ -49,26 +50,35 @@ public final class LockedSecretFactory implements SecretFactory {
   private final Sinks.Empty<Void> allReleased = Sinks.empty();
   private volatile boolean closed;
 
-  /** Called by the builder, and by tests with a memory that counts or fails. */
+  /** Uses the real memory of this machine and looks after idle regions on its own threads. */
+  public LockedSecretFactory(
+      Duration accessWindow,
+      int maxPendingCreations,
+      LongSupplier ticker,
+      Scheduler continuationScheduler) {
+    this(new LinuxMemory(), accessWindow, maxPendingCreations, ticker, null, continuationScheduler);
+  }
+
+  /** For tests, with a memory that counts or fails, and a timer that the test controls. */
   public LockedSecretFactory(
       NativeMemory memory,
       Duration accessWindow,
       int maxPendingCreations,
       LongSupplier ticker,
-      Scheduler timer,
+      @Nullable Scheduler timer,
       Scheduler continuationScheduler) {
     this.memory = memory;
     this.accessWindowNanos = accessWindow.toNanos();
     this.maxPendingCreations = maxPendingCreations;
     this.ticker = ticker;
-    this.timer = timer;
+    this.timer = timer == null ? scheduler : timer;
     this.continuationScheduler = continuationScheduler;
   }
 
   /**
-   * Two threads and a queue without bound, since creations are bounded here and the rest must never
-   * be refused. Not {@code newBoundedElastic}: a task that meets its disposal may spin for ever
-   * (see docs/adr/0002).
+   * Two threads, which end when they were idle for a minute, and a queue without bound, since
+   * creations are bounded here and the rest must never be refused. Never shut down: a task that met
+   * the end of its scheduler might be lost without a word (see docs/adr/0002).
    */
   private static Scheduler newScheduler() {
     ScheduledThreadPoolExecutor executor =
@@ -83,7 +93,6 @@ public final class LockedSecretFactory implements SecretFactory {
     executor.setKeepAliveTime(IDLE_THREAD_SECONDS, TimeUnit.SECONDS);
     executor.allowCoreThreadTimeOut(true);
     executor.setRemoveOnCancelPolicy(true);
-    executor.setExecuteExistingDelayedTasksAfterShutdownPolicy(false);
     return Schedulers.fromExecutorService(executor, "asherah-securememory");
   }
 
@@ -119,8 +128,10 @@ public final class LockedSecretFactory implements SecretFactory {
       if (closed) {
         failure = factoryClosed();
       } else if (!handover.isAbandoned()) {
-        secret = new LockedSecret(this, LockedRegion.allocate(this, bytes), bytes.length);
+        LockedRegion region = LockedRegion.allocate(this, bytes);
+        secret = new LockedSecret(this, region, bytes.length);
         Arrays.fill(bytes, (byte) 0);
+        region.watch();
         if (closed) {
           // close() may have looked for regions before this one was there.
           secret.close();
@@ -130,10 +141,13 @@ public final class LockedSecretFactory implements SecretFactory {
       failure = e;
     }
     pendingCreations.decrementAndGet();
-    if (secret != null) {
-      handover.put(secret);
-    } else if (failure != null) {
+    if (failure != null) {
+      if (secret != null) {
+        secret.close();
+      }
       handover.fail(failure);
+    } else if (secret != null) {
+      handover.put(secret);
     }
     settled();
   }
@@ -160,19 +174,10 @@ public final class LockedSecretFactory implements SecretFactory {
         () -> {
           outstanding.incrementAndGet();
           closed = true;
-          regions.forEach(region -> free(region, region.generation()));
+          regions.forEach(region -> free(region, LockedRegion.FIRST_GENERATION));
           settled();
-          return allReleased.asMono().then(stopThreads()).publishOn(continuationScheduler);
+          return allReleased.asMono().publishOn(continuationScheduler);
         });
-  }
-
-  /**
-   * Lets tasks that were accepted end: one may have to tell a late reader that its secret is
-   * closed.
-   */
-  private Mono<Void> stopThreads() {
-    // Shutting an executor down parks.
-    return Mono.defer(scheduler::disposeGracefully).subscribeOn(Schedulers.boundedElastic());
   }
 
   void free(LockedRegion region, int generation) {
@@ -217,25 +222,18 @@ public final class LockedSecretFactory implements SecretFactory {
     return lockedBytes.get();
   }
 
-  /** Runs a task that does not block after a delay. */
   void later(Runnable task, long delayNanos) {
-    try {
-      timer.schedule(task, delayNanos, TimeUnit.NANOSECONDS);
-    } catch (RejectedExecutionException e) {
-      // The timer is the user's and may be disposed before us; idle memory is closed all the same.
-      scheduler.schedule(task, delayNanos, TimeUnit.NANOSECONDS);
-    }
+    timer.schedule(task, delayNanos, TimeUnit.NANOSECONDS);
   }
 
   void regionLocked(LockedRegion region, long bytes) {
     outstanding.incrementAndGet();
-    regions.add(region);
     liveSecrets.incrementAndGet();
     lockedBytes.addAndGet(bytes);
-  }
-
-  void regionStartedOpen() {
-    openRegions.incrementAndGet();
+    if (!isStrict()) {
+      openRegions.incrementAndGet();
+    }
+    regions.add(region);
   }
 
   void regionOpened() {

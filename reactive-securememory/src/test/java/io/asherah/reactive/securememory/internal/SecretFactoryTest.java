@@ -18,6 +18,8 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -218,7 +220,6 @@ class SecretFactoryTest {
     memory.close();
 
     assertThat(secrets).allMatch(Secret::isClosed);
-    Await.until(() -> memory.factory.scheduler().isDisposed());
     StepVerifier.create(memory.factory.create(key())).verifyError(SecretClosedException.class);
     StepVerifier.create(secrets.get(0).withBytes(copy -> copy[0]))
         .verifyError(SecretClosedException.class);
@@ -272,21 +273,98 @@ class SecretFactoryTest {
     }
   }
 
+  /** The window is measured by the ticker that was given, and watched by our own threads. */
   @Test
-  void disposedTimer_doesNotKeepRegionsOpen() {
-    var timer = Schedulers.newSingle("timer");
+  void defaultTimer_closesIdleRegions() {
+    AtomicLong nanos = new AtomicLong();
+    SecretFactory factory =
+        SecretFactory.builder().accessWindow(Duration.ofMillis(10)).ticker(nanos::get).build();
+    factory.create(key()).block(Await.TIMEOUT);
+    assertThat(factory.stats().openRegions()).isOne();
+
+    nanos.addAndGet(Duration.ofMillis(10).toNanos());
+
+    Await.until(() -> factory.stats().openRegions() == 0);
+    factory.close().block(Await.TIMEOUT);
+  }
+
+  /** The ticker is read in the middle of a creation: here somebody closes the factory just then. */
+  @Test
+  void closeInTheMiddleOfACreation_leavesNothingReadable() {
+    AtomicReference<Runnable> onTick = new AtomicReference<>(() -> {});
     LockedSecretFactory factory =
         new LockedSecretFactory(
             new RecordingMemory().memory(),
-            Duration.ofMillis(1),
+            WINDOW,
             10,
-            System::nanoTime,
-            timer,
+            () -> {
+              onTick.get().run();
+              return 0;
+            },
+            null,
             Schedulers.parallel());
-    timer.dispose();
-    factory.create(key()).block(Await.TIMEOUT);
+    onTick.set(
+        () -> {
+          onTick.set(() -> {});
+          factory.close().subscribe();
+        });
 
-    Await.until(() -> factory.stats().openRegions() == 0);
+    Secret secret = factory.create(key()).block(Await.TIMEOUT);
+
+    assertThat(secret.isClosed()).isTrue();
+    StepVerifier.create(secret.withBytes(copy -> copy[0])).verifyError(SecretClosedException.class);
+    factory.close().block(Await.TIMEOUT);
+    assertThat(factory.stats().lockedBytes()).isZero();
+    assertThat(factory.stats().openRegions()).isZero();
+  }
+
+  @Test
+  void creationsThatRaceWithClose_endClosedOrNotAtAll() {
+    for (int round = 0; round < 1_000; round++) {
+      SecretFactory factory = SecretFactory.builder().build();
+      CompletableFuture<List<Secret>> creations =
+          Flux.range(0, 8)
+              .flatMap(
+                  i ->
+                      factory
+                          .create(key())
+                          .onErrorResume(SecretClosedException.class, e -> Mono.empty()))
+              .collectList()
+              .toFuture();
+      for (int spin = 0; spin < round; spin++) {
+        Thread.onSpinWait();
+      }
+
+      factory.close().block(Await.TIMEOUT);
+
+      assertThat(creations.orTimeout(30, TimeUnit.SECONDS).join())
+          .allSatisfy(
+              secret -> {
+                assertThat(secret.isClosed()).isTrue();
+                StepVerifier.create(secret.withBytes(copy -> copy[0]))
+                    .verifyError(SecretClosedException.class);
+              });
+      assertThat(factory.stats().lockedBytes()).isZero();
+      assertThat(factory.stats().liveSecrets()).isZero();
+      assertThat(factory.stats().openRegions()).isZero();
+    }
+  }
+
+  @Test
+  void failingTicker_isAnError_andLeavesNothing() {
+    LockedSecretFactory factory =
+        new LockedSecretFactory(
+            new RecordingMemory().memory(),
+            WINDOW,
+            10,
+            () -> {
+              throw new IllegalStateException("the clock broke");
+            },
+            null,
+            Schedulers.parallel());
+
+    StepVerifier.create(factory.create(key())).verifyErrorMessage("the clock broke");
+    assertThat(factory.stats().lockedBytes()).isZero();
     factory.close().block(Await.TIMEOUT);
   }
 

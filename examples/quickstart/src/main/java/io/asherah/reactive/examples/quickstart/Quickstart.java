@@ -51,6 +51,9 @@ public final class Quickstart {
       }
       try (Input input = options.openInput()) {
         sealAndOpen(input, options.partition(), out);
+        if (out.checkError()) {
+          throw new IllegalStateException("cannot write the output");
+        }
         return OK;
       }
     } catch (Options.UsageException | IOException | UncheckedIOException e) {
