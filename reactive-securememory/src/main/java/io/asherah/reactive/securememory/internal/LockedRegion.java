@@ -75,6 +75,7 @@ final class LockedRegion {
   private final Queue<Handover<byte[]>> coldReads = new ConcurrentLinkedQueue<>();
   private volatile boolean closeRequested;
   private volatile boolean freeRequested;
+  private boolean wiped;
   private boolean wasOpen;
   private boolean released;
 
@@ -147,9 +148,7 @@ final class LockedRegion {
     }
   }
 
-  /**
-   * The number that a secret must find unchanged around each read; even while a secret lies here.
-   */
+  /** The number that a secret must find unchanged around each read. */
   int generation() {
     return generation.get();
   }
@@ -168,8 +167,8 @@ final class LockedRegion {
       return false;
     }
     try {
-      data.get(0, copy);
       lastUse = factory.now();
+      data.get(0, copy);
     } finally {
       state.addAndGet(-PIN);
     }
@@ -261,7 +260,12 @@ final class LockedRegion {
         if (!reader.isAbandoned()) {
           byte[] copy = new byte[data.capacity()];
           data.get(0, copy);
-          reader.put(copy);
+          if (generation.get() == FIRST_GENERATION) {
+            reader.put(copy);
+          } else {
+            Arrays.fill(copy, (byte) 0);
+            reader.fail(closed());
+          }
         }
       }
       lastUse = factory.now();
@@ -336,7 +340,8 @@ final class LockedRegion {
     if (released) {
       return;
     }
-    if ((state.get() & ~PINS) != CLOSING) {
+    if (!wiped) {
+      wiped = true;
       wasOpen = (state.getAndUpdate(s -> CLOSING | (s & PINS)) & ~PINS) == READ;
       attempt(
           "wipe",

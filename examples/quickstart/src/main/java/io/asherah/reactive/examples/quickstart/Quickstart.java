@@ -100,7 +100,7 @@ public final class Quickstart {
         result.whileOpen.cachedIntermediateKeys());
     print(
         out,
-        "memory   %d live secrets, %d locked bytes, %d open regions, opened %d times",
+        "memory   %d live secrets, %d locked bytes, %d open regions, reopened %d times",
         memory.liveSecrets(),
         memory.lockedBytes(),
         memory.openRegions(),

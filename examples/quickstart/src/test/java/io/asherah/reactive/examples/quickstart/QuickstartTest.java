@@ -54,7 +54,7 @@ class QuickstartTest {
         .contains("opened   4 records")
         .contains("cache    1 system keys, 1 intermediate keys")
         .containsPattern(
-            "memory   2 live secrets, [1-9]\\d+ locked bytes, [0-2] open regions, opened \\d+ times")
+            "memory   2 live secrets, [1-9]\\d+ locked bytes, [0-2] open regions, reopened \\d+ times")
         .contains("closed   0 live secrets, 0 locked bytes");
     assertThat(outcome.lastLine()).isEqualTo("verified 4 records");
   }
