@@ -39,7 +39,6 @@ public final class SessionFactory {
   private final boolean ownsSecrets;
   private final KeyHierarchy keys;
   private final Duration closeTimeout;
-  private final Scheduler continuation;
 
   private SessionFactory(Builder builder, Metastore metastore, KeyManagementService kms) {
     this.product = builder.product;
@@ -47,7 +46,6 @@ public final class SessionFactory {
     this.keySuffix = Objects.requireNonNull(metastore.keySuffix(), "keySuffix");
     this.clock = builder.clock;
     this.closeTimeout = builder.closeTimeout;
-    this.continuation = builder.continuationScheduler;
     SecretFactory given = builder.secretFactory;
     this.ownsSecrets = given == null;
     this.secrets =
@@ -55,7 +53,7 @@ public final class SessionFactory {
             ? given
             : SecretFactory.builder()
                 .ticker(builder.ticker)
-                .continuationScheduler(continuation)
+                .continuationScheduler(builder.continuationScheduler)
                 .build();
     this.aead = new Aes256Gcm(builder.cryptoProvider, secrets.scheduler());
     this.keys =
@@ -67,7 +65,7 @@ public final class SessionFactory {
             builder.cryptoPolicy,
             clock,
             builder.ticker,
-            continuation,
+            builder.continuationScheduler,
             builder.loadTimeout,
             gate);
   }
@@ -129,7 +127,7 @@ public final class SessionFactory {
    */
   public Mono<Void> close() {
     return gate.close()
-        .timeout(closeTimeout, Mono.empty(), continuation)
+        .timeout(closeTimeout, Mono.empty())
         .then(keys.close())
         .then(ownsSecrets ? secrets.close() : Mono.empty());
   }

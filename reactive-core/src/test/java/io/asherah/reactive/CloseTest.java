@@ -175,6 +175,23 @@ class CloseTest {
   }
 
   @Test
+  void close_tellsAlsoThoseWhoWaitForALoadThatWasForgotten() {
+    try (Scenario scenario = new Scenario()) {
+      SessionFactory factory = ownFactory(scenario, new InMemoryMetastore());
+      scenario.calls.change("loadLatest(IK)", answer -> Mono.never());
+      CompletableFuture<DataRowRecord> stuck =
+          factory.session("partition").encrypt(utf8("payload")).toFuture();
+      Await.until(() -> scenario.calls.count("loadLatest(IK)") == 1);
+      factory.session("partition").forget().block(Await.TIMEOUT);
+
+      factory.close().block(Await.TIMEOUT);
+
+      assertThatThrownBy(() -> stuck.orTimeout(10, TimeUnit.SECONDS).join())
+          .hasCauseInstanceOf(FactoryClosedException.class);
+    }
+  }
+
+  @Test
   void close_ofAnUnusedFactory_completes() {
     SessionFactory factory =
         SessionFactory.builder("product", "service")

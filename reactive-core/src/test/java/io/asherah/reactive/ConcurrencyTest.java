@@ -7,6 +7,8 @@ import io.asherah.reactive.testsupport.Await;
 import java.util.List;
 import java.util.Objects;
 import java.util.Set;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import reactor.core.publisher.Flux;
@@ -87,6 +89,31 @@ class ConcurrencyTest {
       assertThat(sealed).isEqualTo(MANY);
       assertThat(scenario.calls.count("store(IK)")).isEqualTo(MANY);
     }
+  }
+
+  @Test
+  void continuationSchedulerWithoutTime_isEnough() {
+    ExecutorService threads = Executors.newFixedThreadPool(2);
+    SessionFactory factory =
+        SessionFactory.builder("product", "service")
+            .metastore(new InMemoryMetastore())
+            .keyManagementService(StaticKeyManagementService.ofUtf8(Scenario.MASTER_KEY))
+            .continuationScheduler(Schedulers.fromExecutorService(threads))
+            .build();
+
+    Long opened =
+        Flux.range(0, MANY)
+            .flatMap(
+                i -> {
+                  Session session = factory.session("partition" + i % 100);
+                  return session.encryptToJson(utf8("payload")).flatMap(session::decryptJson);
+                })
+            .count()
+            .block(Await.TIMEOUT);
+
+    assertThat(opened).isEqualTo(MANY);
+    factory.close().block(Await.TIMEOUT);
+    threads.shutdown();
   }
 
   @Test

@@ -4,7 +4,6 @@ import static io.asherah.reactive.Scenario.get;
 import static io.asherah.reactive.Scenario.utf8;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.asherah.reactive.spi.Metastore;
 import io.asherah.reactive.testsupport.Await;
 import java.time.Clock;
 import java.time.Duration;
@@ -544,45 +543,50 @@ class KeyLifecycleTest {
     }
   }
 
-  @Test
-  void metastoreThatNeverAnswers_isAnErrorAfterTheTimeout_andTheNextOperationAsksAgain() {
-    AtomicInteger calls = new AtomicInteger();
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "loadLatest(IK)",
+        "loadLatest(SK)",
+        "encryptKey",
+        "store(SK)",
+        "store(IK)",
+        "load(IK)",
+        "load(SK)",
+        "decryptKey"
+      })
+  void callThatIsNeverAnswered_isAnErrorAfterTheTimeout_andTheNextOperationLoadsAnew(String call) {
     InMemoryMetastore store = new InMemoryMetastore();
-    Metastore silentAtFirst =
-        new Metastore() {
-          @Override
-          public Mono<EnvelopeKeyRecord> load(String id, Instant created) {
-            return store.load(id, created);
-          }
+    try (Scenario scenario = new Scenario(store, CryptoPolicy.defaults(), "")) {
+      boolean whileWriting = !call.startsWith("load(") && !call.equals("decryptKey");
+      DataRowRecord record = whileWriting ? null : get(scenario.session().encrypt(utf8("payload")));
+      SessionFactory factory =
+          SessionFactory.builder("product", "service")
+              .metastore(scenario.recording(store, ""))
+              .keyManagementService(
+                  scenario.recording(StaticKeyManagementService.ofUtf8(Scenario.MASTER_KEY)))
+              .clock(Clock.fixed(Scenario.START, ZoneOffset.UTC))
+              .loadTimeout(Duration.ofMillis(200))
+              .build();
+      AtomicInteger calls = new AtomicInteger();
+      scenario.calls.change(call, answer -> calls.getAndIncrement() == 0 ? Mono.never() : answer);
+      Session session = factory.session("partition");
+      Mono<?> operation =
+          record == null ? session.encrypt(utf8("payload")) : session.decrypt(record);
 
-          @Override
-          public Mono<EnvelopeKeyRecord> loadLatest(String id) {
-            return calls.getAndIncrement() == 0 ? Mono.never() : store.loadLatest(id);
-          }
-
-          @Override
-          public Mono<Boolean> store(String id, Instant created, EnvelopeKeyRecord record) {
-            return store.store(id, created, record);
-          }
-        };
-    SessionFactory factory =
-        SessionFactory.builder("product", "service")
-            .metastore(silentAtFirst)
-            .keyManagementService(StaticKeyManagementService.ofUtf8(Scenario.MASTER_KEY))
-            .loadTimeout(Duration.ofMillis(200))
-            .build();
-
-    StepVerifier.create(factory.session("partition").encrypt(utf8("payload")))
-        .verifyErrorSatisfies(
-            e -> {
-              assertThat(e)
-                  .hasMessage(
-                      "a key could not be loaded within PT0.2S; metastore or key management service"
-                          + " do not answer");
-              assertThat(((AppEncryptionException) e).isRetryable()).isTrue();
-            });
-    assertThat(get(factory.session("partition").encrypt(utf8("payload")))).isNotNull();
-    factory.close().block(Await.TIMEOUT);
+      StepVerifier.create(operation)
+          .verifyErrorSatisfies(
+              e -> {
+                assertThat(e)
+                    .hasMessage(
+                        "a key could not be loaded within PT0.2S; metastore or key management"
+                            + " service do not answer");
+                assertThat(((AppEncryptionException) e).isRetryable()).isTrue();
+              });
+      StepVerifier.create(operation).expectNextCount(1).verifyComplete();
+      factory.close().block(Await.TIMEOUT);
+      assertThat(factory.stats().memory().lockedBytes()).isZero();
+    }
   }
 
   @Test

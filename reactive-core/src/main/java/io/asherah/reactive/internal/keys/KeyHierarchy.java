@@ -32,7 +32,6 @@ import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Scheduler;
 import reactor.util.retry.Retry;
-import reactor.util.retry.RetryBackoffSpec;
 
 /**
  * Finds, makes and caches the keys of one session factory.
@@ -63,11 +62,17 @@ public final class KeyHierarchy {
    * five seconds at most. What is tried again starts from the sealed key: the plaintext does not
    * wait.
    */
-  private static final RetryBackoffSpec WAIT_FOR_ROOM =
+  private static final Retry WAIT_FOR_ROOM =
       Retry.backoff(100, Duration.ofMillis(1))
           .maxBackoff(Duration.ofMillis(50))
           .filter(OverloadedException.class::isInstance)
           .onRetryExhaustedThrow((attempts, last) -> last.failure());
+
+  // Which parts of the time-out loads have, from those that wait for others to those they wait for.
+  private static final double KEY_PATIENCE = 2;
+  private static final double RECORD_PATIENCE = 1;
+  private static final double LATEST_SYSTEM_KEY_PATIENCE = 0.9;
+  private static final double SYSTEM_KEY_PATIENCE = 0.8;
 
   private static final long FARTHEST_SECOND = 1_000_000_000_000_000L;
 
@@ -261,7 +266,7 @@ public final class KeyHierarchy {
   private Mono<CachedKey> intermediateKeyForWriting(Partition partition) {
     String ring = partition.ringName();
     return loads.join(
-        new SharedLoads.Id<>(CachedKey.class, ring, null),
+        new SharedLoads.Id<>(CachedKey.class, ring, null, KEY_PATIENCE),
         () -> usableIntermediateKey(partition),
         forgotten ->
             recordForWriting(partition)
@@ -278,7 +283,7 @@ public final class KeyHierarchy {
   private Mono<CachedKey> intermediateKeyForReading(Partition partition, KeyMeta meta) {
     String ring = partition.ringName();
     return loads.join(
-        new SharedLoads.Id<>(CachedKey.class, ring, meta),
+        new SharedLoads.Id<>(CachedKey.class, ring, meta, KEY_PATIENCE),
         () -> intermediateKeys.get(ring, meta),
         forgotten ->
             recordForReading(partition, meta).flatMap(found -> protect(ring, found, forgotten)));
@@ -288,7 +293,7 @@ public final class KeyHierarchy {
       String ring, FoundKey found, BooleanSupplier forgotten) {
     return loads
         .join(
-            new SharedLoads.Id<>(CachedKey.class, ring, found.meta()),
+            new SharedLoads.Id<>(CachedKey.class, ring, found.meta(), KEY_PATIENCE),
             () -> intermediateKeys.get(ring, found.meta()),
             // This load may have started after the ring was forgotten, on behalf of one before it.
             meanwhile ->
@@ -300,14 +305,14 @@ public final class KeyHierarchy {
 
   private Mono<FoundKey> recordForReading(Partition partition, KeyMeta meta) {
     return loads.join(
-        new SharedLoads.Id<>(FoundKey.class, partition.ringName(), meta),
+        new SharedLoads.Id<>(FoundKey.class, partition.ringName(), meta, RECORD_PATIENCE),
         () -> null,
         forgotten -> findIntermediateKey(meta));
   }
 
   private Mono<FoundKey> recordForWriting(Partition partition) {
     return loads.join(
-        new SharedLoads.Id<>(FoundKey.class, partition.ringName(), null),
+        new SharedLoads.Id<>(FoundKey.class, partition.ringName(), null, RECORD_PATIENCE),
         () -> null,
         forgotten -> findOrMakeIntermediateKey(partition));
   }
@@ -422,7 +427,7 @@ public final class KeyHierarchy {
         .parent()
         .withBytes(parentKey -> open(found, parentKey))
         .flatMap(this::secretOf)
-        .retryWhen(WAIT_FOR_ROOM.scheduler(continuation))
+        .retryWhen(WAIT_FOR_ROOM)
         .publishOn(secrets.scheduler())
         .map(
             secret ->
@@ -470,7 +475,7 @@ public final class KeyHierarchy {
   /** Reads the record, also of a cached key that is not fresh: then only to learn its state. */
   private Mono<CachedKey> loadSystemKey(KeyMeta meta) {
     return loads.join(
-        new SharedLoads.Id<>(CachedKey.class, SYSTEM_RING, meta),
+        new SharedLoads.Id<>(CachedKey.class, SYSTEM_RING, meta, SYSTEM_KEY_PATIENCE),
         () -> {
           CachedKey cached = systemKeys.get(SYSTEM_RING, meta);
           return cached != null && isFresh(cached) ? cached : null;
@@ -512,7 +517,8 @@ public final class KeyHierarchy {
           return cached != null
               ? Mono.just(cached)
               : loads.join(
-                  new SharedLoads.Id<>(CachedKey.class, SYSTEM_RING, null),
+                  new SharedLoads.Id<>(
+                      CachedKey.class, SYSTEM_RING, null, LATEST_SYSTEM_KEY_PATIENCE),
                   this::usableSystemKey,
                   forgotten ->
                       findOrMakeSystemKey(partition.systemKeyId(), forgotten)
@@ -541,17 +547,19 @@ public final class KeyHierarchy {
     KeyMeta meta = new KeyMeta(id, record.created());
     return loads
         .join(
-            new SharedLoads.Id<>(CachedKey.class, SYSTEM_RING, meta),
+            new SharedLoads.Id<>(CachedKey.class, SYSTEM_RING, meta, SYSTEM_KEY_PATIENCE),
             () -> systemKeys.get(SYSTEM_RING, meta),
             forgotten -> unwrapUnlessCached(meta, record, readAt, forgotten))
-        .doOnNext(key -> key.checked(record.isRevoked(), readAt, null));
+        .doOnNext(key -> key.checked(record.isRevoked(), readAt, null))
+        // A read that was sent later may have found it revoked in the meantime.
+        .filter(this::isValid);
   }
 
   private Mono<CachedKey> makeSystemKey(
       String id, Instant created, boolean mayRetry, BooleanSupplier forgotten) {
     return Mono.fromSupplier(aead::newKey)
         .flatMap(this::secretOf)
-        .retryWhen(WAIT_FOR_ROOM.scheduler(continuation))
+        .retryWhen(WAIT_FOR_ROOM)
         .flatMap(
             secret ->
                 wrap(secret)

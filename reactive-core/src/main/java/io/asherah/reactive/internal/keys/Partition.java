@@ -47,8 +47,10 @@ public final class Partition {
     if (!isSuffixed() || !id.startsWith(unsuffixedIntermediateKeyId)) {
       return false;
     }
-    String suffix = id.substring(unsuffixedIntermediateKeyId.length());
-    return suffix.isEmpty() || suffix.startsWith("_") && !suffix.contains(serviceAndProduct);
+    int end = unsuffixedIntermediateKeyId.length();
+    boolean isAnotherPartition =
+        id.indexOf(serviceAndProduct, end - serviceAndProduct.length() + 1) >= 0;
+    return id.length() == end || id.charAt(end) == '_' && !isAnotherPartition;
   }
 
   private boolean isSuffixed() {

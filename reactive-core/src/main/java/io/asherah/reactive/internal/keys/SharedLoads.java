@@ -4,6 +4,7 @@ import io.asherah.reactive.AppEncryptionException;
 import io.asherah.reactive.FactoryClosedException;
 import io.asherah.reactive.KeyMeta;
 import java.time.Duration;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.TimeUnit;
@@ -33,9 +34,14 @@ import reactor.util.context.Context;
  */
 final class SharedLoads {
   private final ConcurrentMap<Id<?>, Load<?>> loads = new ConcurrentHashMap<>();
+
+  /** Also those that were forgotten, whose subscribers still wait. */
+  private final Set<Load<?>> running = ConcurrentHashMap.newKeySet();
+
   private final Scheduler registration;
   private final Scheduler continuation;
   private final Duration timeout;
+  private volatile boolean closed;
 
   SharedLoads(Scheduler registration, Scheduler continuation, Duration timeout) {
     this.registration = registration;
@@ -49,8 +55,11 @@ final class SharedLoads {
    * @param type what a load emits
    * @param ring the name of the key ring it is for
    * @param meta the key, or null for the latest one
+   * @param patience the part of the time-out that is given to it. One that others wait for gives up
+   *     before they do; so its error reaches them, and whoever tries again finds no load under way
+   *     that is about to fail
    */
-  record Id<T>(Class<T> type, String ring, @Nullable KeyMeta meta) {}
+  record Id<T>(Class<T> type, String ring, @Nullable KeyMeta meta, double patience) {}
 
   /**
    * Emits what is cached if there is something when this is subscribed to, or else joins the load
@@ -75,14 +84,32 @@ final class SharedLoads {
     if (current != null) {
       return current.result.asMono();
     }
+    running.add(load);
+    if (closed) {
+      end(id, load, () -> load.result.tryEmitError(new FactoryClosedException()));
+      return load.result.asMono();
+    }
+    try {
+      start(id, load, cached, loader);
+    } catch (RuntimeException | Error e) {
+      end(id, load, () -> load.result.tryEmitError(e));
+    }
+    return load.result.asMono();
+  }
+
+  private <T> void start(
+      Id<T> id,
+      Load<T> load,
+      Supplier<? extends @Nullable T> cached,
+      Function<BooleanSupplier, Mono<T>> loader) {
+    // On our own scheduler: the continuation scheduler need not know about time.
     Disposable deadline =
-        continuation.schedule(
+        registration.schedule(
             () -> end(id, load, () -> load.result.tryEmitError(late())),
-            timeout.toNanos(),
+            (long) (timeout.toNanos() * id.patience),
             TimeUnit.NANOSECONDS);
     // A load caches its key before it is unregistered. So with ours registered, either the cache
-    // has
-    // the key of the one before, or there was none.
+    // has the key of the one before, or there was none.
     Mono.defer(
             () -> {
               T hit = cached.get();
@@ -95,12 +122,12 @@ final class SharedLoads {
             loaded -> end(id, load, () -> load.result.tryEmitValue(loaded)),
             error -> end(id, load, () -> load.result.tryEmitError(error)),
             () -> end(id, load, load.result::tryEmitEmpty));
-    return load.result.asMono();
   }
 
   /** Unregisters first: who is told of an error may try again at once. */
   private void end(Id<?> id, Load<?> load, Runnable emission) {
     loads.remove(id, load);
+    running.remove(load);
     emission.run();
   }
 
@@ -123,13 +150,16 @@ final class SharedLoads {
         });
   }
 
-  /** Keeps all loads under way from being cached, and tells those who wait. */
+  /** Keeps all loads from being cached, and tells those who wait and those who will come. */
   void close() {
-    loads.forEach(
-        (id, load) -> {
+    closed = true;
+    running.forEach(
+        load -> {
           load.forgotten = true;
-          end(id, load, () -> load.result.tryEmitError(new FactoryClosedException()));
+          load.result.tryEmitError(new FactoryClosedException());
         });
+    running.clear();
+    loads.clear();
   }
 
   private static final class Load<T> {

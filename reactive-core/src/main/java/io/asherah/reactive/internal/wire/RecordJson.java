@@ -5,7 +5,9 @@ import io.asherah.reactive.InvalidRecordException;
 import io.asherah.reactive.KeyMeta;
 import java.io.ByteArrayOutputStream;
 import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
+import java.nio.CharBuffer;
+import java.nio.charset.CharsetDecoder;
+import java.nio.charset.CoderResult;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
 import org.jspecify.annotations.Nullable;
@@ -165,16 +167,29 @@ public final class RecordJson {
 
   /** The parser takes overlong forms, with which a changed text would read the same. */
   private static void requireUtf8(String what, byte[] json) {
+    if (isAscii(json)) {
+      return;
+    }
+    CharsetDecoder decoder = StandardCharsets.UTF_8.newDecoder();
+    ByteBuffer bytes = ByteBuffer.wrap(json);
+    CharBuffer unused = CharBuffer.allocate(1_024);
+    CoderResult result;
+    do {
+      unused.clear();
+      result = decoder.decode(bytes, unused, true);
+    } while (result.isOverflow());
+    if (result.isError()) {
+      throw new InvalidRecordException("this is not a %s: malformed UTF-8".formatted(what));
+    }
+  }
+
+  private static boolean isAscii(byte[] json) {
     for (byte b : json) {
       if (b < 0) {
-        try {
-          StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(json));
-          return;
-        } catch (CharacterCodingException e) {
-          throw new InvalidRecordException("this is not a %s: malformed UTF-8".formatted(what));
-        }
+        return false;
       }
     }
+    return true;
   }
 
   private static Key readKeyFields(JsonParser parser, String field) {

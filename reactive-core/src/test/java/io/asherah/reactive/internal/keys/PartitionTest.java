@@ -36,6 +36,16 @@ class PartitionTest {
   }
 
   @Test
+  void withSuffix_anotherPartitionWhoseIdOverlaps_isNotOwned() {
+    Partition alice = new Partition("alice", "orders", "orders", "west");
+    assertThat(alice.owns("_IK_alice_orders_orders_west")).isTrue();
+    assertThat(alice.owns("_IK_alice_orders_orders_east")).isTrue();
+    // Tenant alice_orders.
+    assertThat(alice.owns("_IK_alice_orders_orders_orders_west")).isFalse();
+    assertThat(alice.owns("_IK_alice_orders_orders_orders")).isFalse();
+  }
+
+  @Test
   void withSuffix_idsWithoutOneOrWithAnotherOneAreOwnedToo_butNotThoseOfASiblingProduct() {
     assertThat(SUFFIXED.owns("_IK_partid_service_product_suffix")).isTrue();
     assertThat(SUFFIXED.owns("_IK_partid_service_product")).isTrue();

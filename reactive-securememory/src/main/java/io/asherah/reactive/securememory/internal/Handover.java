@@ -64,7 +64,9 @@ final class Handover<T> {
 
   /** Tells the subscriber that there will be no value. */
   void fail(Throwable error) {
-    arrival().error(error);
+    if (!isAbandoned()) {
+      arrival().error(error);
+    }
   }
 
   /** Whether the subscriber is gone, so that the producer need not start. */

@@ -187,7 +187,8 @@ public final class LockedSecretFactory implements SecretFactory {
   }
 
   private void settled() {
-    if (outstanding.decrementAndGet() == 0 && closed) {
+    // Asked again after closed was seen: from then on the count only falls.
+    if (outstanding.decrementAndGet() == 0 && closed && outstanding.get() == 0) {
       allReleased.tryEmitEmpty();
     }
   }
