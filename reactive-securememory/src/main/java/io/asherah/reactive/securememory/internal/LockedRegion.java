@@ -7,7 +7,9 @@ import io.asherah.reactive.securememory.internal.platform.NativeMemory;
 import io.asherah.reactive.securememory.internal.platform.NativeMemory.Access;
 import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
@@ -276,10 +278,13 @@ final class LockedRegion {
     }
   }
 
+  /** Only readers who wait now: one who is told may try again before this returns. */
   private void failColdReads(Throwable reason) {
+    List<Handover<byte[]>> waiting = new ArrayList<>();
     for (Handover<byte[]> reader = coldReads.poll(); reader != null; reader = coldReads.poll()) {
-      reader.fail(reason);
+      waiting.add(reader);
     }
+    waiting.forEach(reader -> reader.fail(reason));
   }
 
   private void open() {
