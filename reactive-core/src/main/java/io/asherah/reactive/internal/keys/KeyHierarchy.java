@@ -80,7 +80,6 @@ public final class KeyHierarchy {
   private final KeyManagementService kms;
   private final SecretFactory secrets;
   private final Aes256Gcm aead;
-  private final CryptoPolicy policy;
   private final Clock clock;
   private final LongSupplier ticker;
   private final Scheduler continuation;
@@ -107,29 +106,20 @@ public final class KeyHierarchy {
     this.kms = kms;
     this.secrets = secrets;
     this.aead = aead;
-    this.policy = policy;
     this.clock = clock;
     this.ticker = ticker;
     this.continuation = continuation;
     this.gate = gate;
-    this.systemKeys = cache(MAX_SYSTEM_KEYS);
-    this.intermediateKeys = cache(policy.maxCachedIntermediateKeys());
+    this.systemKeys = cache(MAX_SYSTEM_KEYS, policy);
+    this.intermediateKeys = cache(policy.maxCachedIntermediateKeys(), policy);
     this.loads = new SharedLoads(secrets.scheduler(), continuation, loadTimeout);
-    this.revokeCheckNanos = saturatedNanos();
+    this.revokeCheckNanos = policy.revokeCheckPeriod().toNanos();
     this.expiryMillis = policy.keyExpiry().toMillis();
   }
 
-  private KeyCache cache(long maxKeys) {
+  private KeyCache cache(long maxKeys, CryptoPolicy policy) {
     Scheduler maintenance = secrets.scheduler();
     return new KeyCache(maxKeys, policy.partitionIdleTime(), ticker, maintenance::schedule);
-  }
-
-  private long saturatedNanos() {
-    try {
-      return policy.revokeCheckPeriod().toNanos();
-    } catch (ArithmeticException e) {
-      return Long.MAX_VALUE / 2;
-    }
   }
 
   // What sessions ask for.
@@ -253,10 +243,7 @@ public final class KeyHierarchy {
 
   private @Nullable CachedKey usableIntermediateKey(Partition partition) {
     CachedKey key = intermediateKeys.latest(partition.ringName());
-    if (key == null) {
-      return null;
-    }
-    return areUsable(key, key.parent()) ? key : null;
+    return key != null && areUsable(key, key.parent()) ? key : null;
   }
 
   private boolean areUsable(CachedKey key, @Nullable CachedKey parent) {
@@ -341,27 +328,25 @@ public final class KeyHierarchy {
   }
 
   private Mono<FoundKey> findOrMakeIntermediateKey(Partition partition) {
-    String id = partition.intermediateKeyId();
     return aead.ready()
-        .then(
-            Mono.defer(
-                () -> {
-                  long readAt = ticker.getAsLong();
-                  return loadLatest(id)
-                      .flatMap(record -> usable(id, record, readAt))
-                      .switchIfEmpty(
-                          Mono.defer(() -> makeIntermediateKey(partition, roundedNow(), true)));
-                }));
+        .then(usableRecord(partition.intermediateKeyId()))
+        .switchIfEmpty(Mono.defer(() -> makeIntermediateKey(partition, roundedNow(), true)));
   }
 
-  /** Emits the record's key if it and its system key may be used for writing. */
-  private Mono<FoundKey> usable(String id, EnvelopeKeyRecord record, long readAt) {
-    if (!isValid(record)) {
-      return Mono.empty();
-    }
-    KeyMeta meta = new KeyMeta(id, record.created());
-    return systemKeyForWriting(parentOf(meta, record))
-        .map(parent -> found(meta, record, readAt, parent));
+  /** Emits the latest key if it and its system key may be used for writing. */
+  private Mono<FoundKey> usableRecord(String id) {
+    return Mono.defer(
+        () -> {
+          long readAt = ticker.getAsLong();
+          return loadLatest(id)
+              .filter(this::isValid)
+              .flatMap(
+                  record -> {
+                    KeyMeta meta = new KeyMeta(id, record.created());
+                    return systemKeyForWriting(parentOf(meta, record))
+                        .map(parent -> found(meta, record, readAt, parent));
+                  });
+        });
   }
 
   private Mono<FoundKey> makeIntermediateKey(
@@ -391,10 +376,7 @@ public final class KeyHierarchy {
   }
 
   private Mono<FoundKey> winningIntermediateKey(Partition partition, boolean mayRetry) {
-    String id = partition.intermediateKeyId();
-    long readAt = ticker.getAsLong();
-    return loadLatest(id)
-        .flatMap(record -> usable(id, record, readAt))
+    return usableRecord(partition.intermediateKeyId())
         .switchIfEmpty(
             Mono.defer(
                 () ->
@@ -533,13 +515,17 @@ public final class KeyHierarchy {
   }
 
   private Mono<CachedKey> findOrMakeSystemKey(String id, BooleanSupplier forgotten) {
+    return latestUsableSystemKey(id)
+        .switchIfEmpty(Mono.defer(() -> makeSystemKey(id, roundedNow(), true, forgotten)));
+  }
+
+  private Mono<CachedKey> latestUsableSystemKey(String id) {
     return Mono.defer(
         () -> {
           long readAt = ticker.getAsLong();
           return loadLatest(id)
               .filter(this::isValid)
-              .flatMap(record -> systemKeyOf(id, record, readAt))
-              .switchIfEmpty(Mono.defer(() -> makeSystemKey(id, roundedNow(), true, forgotten)));
+              .flatMap(record -> systemKeyOf(id, record, readAt));
         });
   }
 
@@ -587,10 +573,7 @@ public final class KeyHierarchy {
   }
 
   private Mono<CachedKey> winningSystemKey(String id, boolean mayRetry, BooleanSupplier forgotten) {
-    long readAt = ticker.getAsLong();
-    return loadLatest(id)
-        .filter(this::isValid)
-        .flatMap(record -> systemKeyOf(id, record, readAt))
+    return latestUsableSystemKey(id)
         .switchIfEmpty(
             Mono.defer(
                 () ->

@@ -50,7 +50,7 @@ import reactor.util.Loggers;
 final class LockedRegion {
   private static final Logger log = Loggers.getLogger(LockedRegion.class);
 
-  /** The generation of the one secret that ever lies here; odd generations are freed. */
+  /** The generation of the one secret that ever lies here. */
   static final int FIRST_GENERATION = 0;
 
   private static final long RECHECK_NANOS = TimeUnit.MILLISECONDS.toNanos(1);
@@ -194,8 +194,7 @@ final class LockedRegion {
    * @return false where it had ended before
    */
   boolean free(int liveGeneration) {
-    boolean isLive = (liveGeneration & 1) == 0;
-    if (!isLive || !generation.compareAndSet(liveGeneration, liveGeneration + 1)) {
+    if (!generation.compareAndSet(liveGeneration, liveGeneration + 1)) {
       return false;
     }
     VarHandle.fullFence();

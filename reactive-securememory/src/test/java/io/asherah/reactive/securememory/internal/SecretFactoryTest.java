@@ -20,6 +20,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.LongSupplier;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -36,6 +37,11 @@ class SecretFactoryTest {
     byte[] key = new byte[32];
     java.util.Arrays.fill(key, (byte) 7);
     return key;
+  }
+
+  private static LockedSecretFactory factoryWithTicker(LongSupplier ticker) {
+    return new LockedSecretFactory(
+        new RecordingMemory().memory(), WINDOW, 10, ticker, null, Schedulers.parallel());
   }
 
   @ParameterizedTest
@@ -301,16 +307,11 @@ class SecretFactoryTest {
   void closeInTheMiddleOfACreation_leavesNothingReadable() {
     AtomicReference<Runnable> onTick = new AtomicReference<>(() -> {});
     LockedSecretFactory factory =
-        new LockedSecretFactory(
-            new RecordingMemory().memory(),
-            WINDOW,
-            10,
+        factoryWithTicker(
             () -> {
               onTick.get().run();
               return 0;
-            },
-            null,
-            Schedulers.parallel());
+            });
     onTick.set(
         () -> {
           onTick.set(() -> {});
@@ -361,15 +362,10 @@ class SecretFactoryTest {
   @Test
   void failingTicker_isAnError_andLeavesNothing() {
     LockedSecretFactory factory =
-        new LockedSecretFactory(
-            new RecordingMemory().memory(),
-            WINDOW,
-            10,
+        factoryWithTicker(
             () -> {
               throw new IllegalStateException("the clock broke");
-            },
-            null,
-            Schedulers.parallel());
+            });
 
     StepVerifier.create(factory.create(key())).verifyErrorMessage("the clock broke");
     assertThat(factory.stats().lockedBytes()).isZero();
