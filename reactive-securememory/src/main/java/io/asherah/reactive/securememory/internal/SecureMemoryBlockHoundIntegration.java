@@ -4,6 +4,7 @@ import io.asherah.reactive.securememory.internal.platform.LinuxMemory;
 import java.lang.invoke.MethodType;
 import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
+import java.util.concurrent.ThreadPoolExecutor;
 import reactor.blockhound.BlockHound;
 import reactor.blockhound.integration.BlockHoundIntegration;
 
@@ -27,5 +28,10 @@ public final class SecureMemoryBlockHoundIntegration implements BlockHoundIntegr
                 .toMethodDescriptorString());
       }
     }
+    // Threads of the securememory scheduler end when they were idle. Who starts one again may park
+    // for a lock, for as long as another one takes to note a thread in a set; Reactor allows the
+    // like
+    // for its own executors.
+    builder.allowBlockingCallsInside(ThreadPoolExecutor.class.getName(), "addWorker");
   }
 }
