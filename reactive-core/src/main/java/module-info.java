@@ -9,6 +9,7 @@ module io.asherah.reactive {
   requires static transitive org.jspecify;
   requires com.github.benmanes.caffeine;
   requires org.slf4j;
+  requires reactor.pool;
   requires tools.jackson.core;
 
   exports io.asherah.reactive;

@@ -51,9 +51,17 @@ public final class Session {
   private final Aes256Gcm aead;
   private final Clock clock;
   private final OperationGate gate;
+  private final OperationMetrics metrics;
   private final Partition partition;
 
-  Session(KeyHierarchy keys, Aes256Gcm aead, Clock clock, OperationGate gate, Partition partition) {
+  Session(
+      KeyHierarchy keys,
+      Aes256Gcm aead,
+      Clock clock,
+      OperationGate gate,
+      OperationMetrics metrics,
+      Partition partition) {
+    this.metrics = metrics;
     this.keys = keys;
     this.aead = aead;
     this.clock = clock;
@@ -191,7 +199,7 @@ public final class Session {
    * when they are needed; an operation that is using one goes on with a newly loaded one. A load
    * that is under way is not cached.
    *
-   * @return completion when no operation finds the keys any more, on the securememory scheduler
+   * @return completion when no operation finds the keys any more, on the continuation scheduler
    */
   public Mono<Void> forget() {
     return operation(() -> keys.forget(partition));
@@ -216,16 +224,26 @@ public final class Session {
   }
 
   private Mono<Row> seal(byte[] payload, int offset, int length) {
-    return keys.withKeyForWriting(
-        partition,
-        (meta, key) -> {
-          SealedPayload sealed = aead.sealPayload(key, payload, offset, length);
-          return new Row(
-              clock.instant().getEpochSecond(), sealed.encryptedKey(), false, meta, sealed.data());
-        });
+    return metrics.encrypting(
+        () ->
+            keys.withKeyForWriting(
+                partition,
+                (meta, key) -> {
+                  SealedPayload sealed = aead.sealPayload(key, payload, offset, length);
+                  return new Row(
+                      clock.instant().getEpochSecond(),
+                      sealed.encryptedKey(),
+                      false,
+                      meta,
+                      sealed.data());
+                }));
   }
 
   private Mono<byte[]> open(Row row) {
+    return metrics.decrypting(() -> openChecked(row));
+  }
+
+  private Mono<byte[]> openChecked(Row row) {
     KeyMeta meta = row.parent();
     if (meta == null) {
       throw new MetadataMissingException(

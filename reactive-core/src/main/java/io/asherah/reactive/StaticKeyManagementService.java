@@ -85,6 +85,11 @@ public final class StaticKeyManagementService implements KeyManagementService {
   }
 
   @Override
+  public String name() {
+    return "static";
+  }
+
+  @Override
   public String toString() {
     return "StaticKeyManagementService[****]";
   }

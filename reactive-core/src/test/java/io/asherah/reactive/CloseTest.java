@@ -229,4 +229,27 @@ class CloseTest {
                     .closeTimeout(Duration.ZERO))
         .hasMessage("closeTimeout must be positive and at most one day, was PT0S");
   }
+
+  @Test
+  void whatFollows_neverRunsOnTheThreadsThatLockMemory() {
+    Scenario scenario = new Scenario();
+    get(scenario.session().encrypt(utf8("payload")));
+    scenario.pass(Duration.ofMinutes(1));
+
+    for (Mono<?> operation :
+        List.of(
+            scenario.session().forget(),
+            scenario.factory.shred("partition"),
+            scenario.factory.warmUp(List.of("partition")),
+            scenario.factory.close())) {
+      AtomicReference<String> thread = new AtomicReference<>();
+      operation
+          .doFinally(signal -> thread.set(Thread.currentThread().getName()))
+          .then()
+          .block(Await.TIMEOUT);
+      Await.until(() -> thread.get() != null);
+      assertThat(thread.get()).startsWith("parallel-");
+    }
+    scenario.close();
+  }
 }

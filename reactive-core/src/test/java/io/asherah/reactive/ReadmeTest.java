@@ -3,11 +3,6 @@ package io.asherah.reactive;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.util.Objects;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import reactor.core.publisher.Mono;
 import reactor.test.StepVerifier;
@@ -33,7 +28,7 @@ class ReadmeTest {
     Mono<byte[]> opened = json.flatMap(session::decryptJson);
 
     Mono<Void> closed = factory.close(); // once, when the program ends: wipes all keys
-    // end of sample
+    // end
 
     StepVerifier.create(opened)
         .assertNext(bytes -> assertThat(bytes).isEqualTo(payload))
@@ -44,26 +39,7 @@ class ReadmeTest {
 
   @Test
   void readme_showsTheSample() throws IOException {
-    Path project = Path.of("").toAbsolutePath();
-    while (!Files.exists(project.resolve("README.md"))) {
-      project = Objects.requireNonNull(project.getParent(), "no README.md above this module");
-    }
-    String source =
-        Files.readString(
-            Path.of("src", "test", "java")
-                .resolve(ReadmeTest.class.getName().replace('.', '/') + ".java"));
-    String sample =
-        between(source, "    // sample\n", "    // end of sample").replaceAll("(?m)^    ", "");
-
-    assertThat(between(Files.readString(project.resolve("README.md")), "```java\n", "```"))
-        .isEqualTo(sample);
-  }
-
-  private static String between(String text, String start, String end) {
-    Matcher matcher =
-        Pattern.compile(Pattern.quote(start) + "(.*?)" + Pattern.quote(end), Pattern.DOTALL)
-            .matcher(text);
-    assertThat(matcher.find()).as("there is a text between %s and %s", start, end).isTrue();
-    return matcher.group(1);
+    assertThat(Samples.inDocument("README.md"))
+        .containsExactly(Samples.inTest(ReadmeTest.class, "sample"));
   }
 }

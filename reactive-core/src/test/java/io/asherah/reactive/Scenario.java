@@ -5,7 +5,10 @@ import io.asherah.reactive.securememory.internal.LockedSecretFactory;
 import io.asherah.reactive.securememory.internal.platform.LinuxMemory;
 import io.asherah.reactive.securememory.internal.platform.NativeMemory;
 import io.asherah.reactive.spi.CryptoKey;
+import io.asherah.reactive.spi.KeyInfo;
+import io.asherah.reactive.spi.KeyInventory;
 import io.asherah.reactive.spi.KeyManagementService;
+import io.asherah.reactive.spi.KeySelector;
 import io.asherah.reactive.spi.Metastore;
 import io.asherah.reactive.testsupport.Await;
 import java.lang.reflect.InvocationTargetException;
@@ -27,6 +30,7 @@ import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
+import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Schedulers;
 import reactor.test.scheduler.VirtualTimeScheduler;
@@ -40,7 +44,7 @@ final class Scenario implements AutoCloseable {
   static final String MASTER_KEY = "thisIsAStaticMasterKeyForTesting";
   static final Instant START = Instant.parse("2026-03-12T12:58:20Z");
 
-  final VirtualTimeScheduler time = VirtualTimeScheduler.create();
+  final VirtualTimeScheduler time;
   final AtomicLong wallClockOffsetSeconds = new AtomicLong();
   final AtomicLong nativeCalls = new AtomicLong();
   final LockedSecretFactory secrets;
@@ -52,6 +56,8 @@ final class Scenario implements AutoCloseable {
   static final class Recorded {
     private final Queue<String> names = new ConcurrentLinkedQueue<>();
     private final ConcurrentMap<String, UnaryOperator<Mono<Object>>> changes =
+        new ConcurrentHashMap<>();
+    private final ConcurrentMap<String, UnaryOperator<Mono<Object>>> watches =
         new ConcurrentHashMap<>();
     private final ConcurrentMap<String, Error> thrown = new ConcurrentHashMap<>();
 
@@ -68,6 +74,11 @@ final class Scenario implements AutoCloseable {
     /** Changes the answer to all calls of that name, until it is told otherwise. */
     void change(String name, UnaryOperator<Mono<Object>> change) {
       changes.put(name, change);
+    }
+
+    /** Watches all calls of that name, whatever happens instead of them. */
+    void watch(String name, UnaryOperator<Mono<Object>> watch) {
+      watches.put(name, watch);
     }
 
     /** Lets the back end throw instead of signalling. */
@@ -93,8 +104,11 @@ final class Scenario implements AutoCloseable {
       return Mono.defer(
           () -> {
             names.add(name);
-            UnaryOperator<Mono<Object>> change = changes.get(name);
-            return change == null ? call.get() : (Mono<T>) change.apply((Mono<Object>) call.get());
+            UnaryOperator<Mono<Object>> change =
+                changes.getOrDefault(name, UnaryOperator.identity());
+            UnaryOperator<Mono<Object>> watch =
+                watches.getOrDefault(name, UnaryOperator.identity());
+            return (Mono<T>) watch.apply(change.apply((Mono<Object>) call.get()));
           });
     }
   }
@@ -108,6 +122,48 @@ final class Scenario implements AutoCloseable {
   }
 
   Scenario(Metastore store, CryptoPolicy policy, String suffix, int maxPendingCreations) {
+    this(store, policy, suffix, maxPendingCreations, options -> options);
+  }
+
+  /** A scenario with other options than the defaults. */
+  Scenario(Metastore store, CryptoPolicy policy, UnaryOperator<SessionFactory.Builder> options) {
+    this(store, policy, "", 1_024, options);
+  }
+
+  /** A scenario in which also back-offs and other pauses end when the test lets time pass. */
+  static Scenario withVirtualTimer(Metastore store, CryptoPolicy policy) {
+    VirtualTimeScheduler time = VirtualTimeScheduler.create();
+    return new Scenario(
+        store,
+        policy,
+        "",
+        1_024,
+        options ->
+            options
+                .timerScheduler(time)
+                .callTimeout(Duration.ofDays(1))
+                .loadTimeout(Duration.ofDays(1)),
+        time);
+  }
+
+  Scenario(
+      Metastore store,
+      CryptoPolicy policy,
+      String suffix,
+      int maxPendingCreations,
+      UnaryOperator<SessionFactory.Builder> options) {
+    this(store, policy, suffix, maxPendingCreations, options, VirtualTimeScheduler.create());
+  }
+
+  /** One of several scenarios in the same time. */
+  Scenario(
+      Metastore store,
+      CryptoPolicy policy,
+      String suffix,
+      int maxPendingCreations,
+      UnaryOperator<SessionFactory.Builder> options,
+      VirtualTimeScheduler time) {
+    this.time = time;
     this.store = store;
     this.secrets =
         new LockedSecretFactory(
@@ -118,13 +174,16 @@ final class Scenario implements AutoCloseable {
             time,
             Schedulers.parallel());
     this.factory =
-        SessionFactory.builder("product", "service")
-            .metastore(recording(store, suffix))
-            .keyManagementService(recording(StaticKeyManagementService.ofUtf8(MASTER_KEY)))
-            .cryptoPolicy(policy)
-            .clock(new WallClock())
-            .ticker(() -> time.now(TimeUnit.NANOSECONDS))
-            .secretFactory(secrets)
+        options
+            .apply(
+                SessionFactory.builder("product", "service")
+                    .metastore(recording(store, suffix))
+                    .keyManagementService(recording(StaticKeyManagementService.ofUtf8(MASTER_KEY)))
+                    .cryptoPolicy(policy)
+                    .clock(new WallClock())
+                    .ticker(() -> time.now(TimeUnit.NANOSECONDS))
+                    .callBackoff(Duration.ofMillis(1))
+                    .secretFactory(secrets))
             .build();
   }
 
@@ -145,31 +204,58 @@ final class Scenario implements AutoCloseable {
   }
 
   Metastore recording(Metastore metastore, String suffix) {
-    return new Metastore() {
-      @Override
-      public Mono<EnvelopeKeyRecord> load(String id, Instant created) {
-        return calls.record("load(" + kind(id) + ")", () -> metastore.load(id, created));
-      }
+    return new Recording(metastore, suffix);
+  }
 
-      @Override
-      public Mono<EnvelopeKeyRecord> loadLatest(String id) {
-        return calls.record("loadLatest(" + kind(id) + ")", () -> metastore.loadLatest(id));
-      }
+  private final class Recording implements Metastore, KeyInventory {
+    private final Metastore metastore;
+    private final String suffix;
 
-      @Override
-      public Mono<Boolean> store(String id, Instant created, EnvelopeKeyRecord record) {
-        return calls.record("store(" + kind(id) + ")", () -> metastore.store(id, created, record));
-      }
+    private Recording(Metastore metastore, String suffix) {
+      this.metastore = metastore;
+      this.suffix = suffix;
+    }
 
-      @Override
-      public String keySuffix() {
-        return suffix;
-      }
+    @Override
+    public Mono<EnvelopeKeyRecord> load(String id, Instant created) {
+      return calls.record("load(" + kind(id) + ")", () -> metastore.load(id, created));
+    }
 
-      private String kind(String id) {
-        return id.substring(1, 3);
-      }
-    };
+    @Override
+    public Mono<EnvelopeKeyRecord> loadLatest(String id) {
+      return calls.record("loadLatest(" + kind(id) + ")", () -> metastore.loadLatest(id));
+    }
+
+    @Override
+    public Mono<Boolean> store(String id, Instant created, EnvelopeKeyRecord record) {
+      return calls.record("store(" + kind(id) + ")", () -> metastore.store(id, created, record));
+    }
+
+    @Override
+    public String keySuffix() {
+      return suffix;
+    }
+
+    @Override
+    public Flux<KeyInfo> list(KeySelector selector) {
+      return calls
+          .record("list", () -> ((KeyInventory) metastore).list(selector).collectList())
+          .flatMapIterable(all -> all);
+    }
+
+    @Override
+    public Mono<Long> revoke(KeySelector selector) {
+      return calls.record("revoke", () -> ((KeyInventory) metastore).revoke(selector));
+    }
+
+    @Override
+    public Mono<Long> delete(KeySelector selector) {
+      return calls.record("delete", () -> ((KeyInventory) metastore).delete(selector));
+    }
+
+    private String kind(String id) {
+      return id.substring(1, 3);
+    }
   }
 
   KeyManagementService recording(KeyManagementService kms) {

@@ -7,6 +7,8 @@ import io.asherah.reactive.spi.CryptoKey;
 import java.time.Duration;
 import java.time.Instant;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Policies, records and keys refuse what makes no sense, and keep what they were given. */
 class ValuesTest {
@@ -16,17 +18,54 @@ class ValuesTest {
   void policy_hasTheDefaultsOfAsherah() {
     assertThat(CryptoPolicy.defaults())
         .hasToString(
-            "CryptoPolicy[keyExpiry=PT2160H, revokeCheckPeriod=PT1H,"
-                + " maxCachedIntermediateKeys=1000, partitionIdleTime=PT2H]");
+            "CryptoPolicy[keyExpiry=PT2160H, revokeCheckPeriod=PT1H, createdPrecision=PT1M,"
+                + " keyRotation=INLINE, maxUsesPerKey=2147483648, cacheSystemKeys=true,"
+                + " cacheIntermediateKeys=true, maxCachedIntermediateKeys=1000,"
+                + " partitionIdleTime=PT2H]");
   }
 
   @Test
   void policy_refusesKeysThatAreBornExpired() {
-    assertThatThrownBy(() -> CryptoPolicy.builder().keyExpiry(Duration.ofSeconds(59)))
+    CryptoPolicy.Builder builder = CryptoPolicy.builder().keyExpiry(Duration.ofSeconds(59));
+
+    assertThatThrownBy(builder::build)
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessage("keyExpiry must be between PT1M and PT876000H, was PT59S");
-    assertThat(CryptoPolicy.builder().keyExpiry(Duration.ofMinutes(1)).build().keyExpiry())
-        .isEqualTo(Duration.ofMinutes(1));
+        .hasMessage(
+            "keyExpiry (PT59S) must not be shorter than createdPrecision (PT1M): a new key may be"
+                + " that old when it is made, and would be born expired");
+    builder.createdPrecision(Duration.ofSeconds(59));
+    assertThat(builder.build().keyExpiry()).isEqualTo(Duration.ofSeconds(59));
+    assertThat(builder.build().createdPrecision()).isEqualTo(Duration.ofSeconds(59));
+  }
+
+  @Test
+  void policy_refusesWhatItCouldNotKeep() {
+    CryptoPolicy.Builder builder = CryptoPolicy.builder().cacheNothing();
+    assertThat(builder.build().cacheSystemKeys()).isFalse();
+    assertThat(builder.build().cacheIntermediateKeys()).isFalse();
+
+    assertThatThrownBy(() -> CryptoPolicy.builder().cacheNothing().maxUsesPerKey(1_000).build())
+        .hasMessageStartingWith("maxUsesPerKey needs cacheIntermediateKeys");
+    assertThatThrownBy(
+            () -> CryptoPolicy.builder().cacheNothing().keyRotation(KeyRotation.QUEUED).build())
+        .hasMessageStartingWith("keyRotation QUEUED needs cacheIntermediateKeys");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"lru", "LFU", "slru", "tinylfu", "TinyLFU", ""})
+  void evictionPolicyOfOtherImplementations_isAccepted(String name) {
+    assertThat(CryptoPolicy.builder().evictionPolicy(name).build())
+        .hasToString(CryptoPolicy.defaults().toString());
+  }
+
+  @Test
+  void evictionPolicyWithoutBound_orUnknown_isRefused() {
+    assertThatThrownBy(() -> CryptoPolicy.builder().evictionPolicy("Simple"))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("set maxCachedIntermediateKeys");
+    assertThatThrownBy(() -> CryptoPolicy.builder().evictionPolicy("fifo"))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("\"fifo\"; lru, lfu, slru and tinylfu are known");
   }
 
   @Test
@@ -38,6 +77,16 @@ class ValuesTest {
         .hasMessageStartingWith("revokeCheckPeriod must be between");
     assertThatThrownBy(() -> builder.partitionIdleTime(Duration.ofMillis(-1)))
         .hasMessageStartingWith("partitionIdleTime must be between");
+    assertThatThrownBy(() -> builder.keyExpiry(Duration.ofMillis(999)))
+        .hasMessageStartingWith("keyExpiry must be between");
+    assertThatThrownBy(() -> builder.createdPrecision(Duration.ofMillis(1_500)))
+        .hasMessage("createdPrecision must be whole seconds, was PT1.5S");
+    assertThatThrownBy(() -> builder.createdPrecision(Duration.ofDays(2)))
+        .hasMessageStartingWith("createdPrecision must be between");
+    assertThatThrownBy(() -> builder.maxUsesPerKey(0))
+        .hasMessage("maxUsesPerKey must be between 1 and 2147483648, was 0");
+    assertThatThrownBy(() -> builder.maxUsesPerKey((1L << 31) + 1))
+        .hasMessage("maxUsesPerKey must be between 1 and 2147483648, was 2147483649");
     assertThatThrownBy(() -> builder.maxCachedIntermediateKeys(0))
         .hasMessage("maxCachedIntermediateKeys must be at least 1, was 0");
   }
@@ -96,7 +145,7 @@ class ValuesTest {
   void cryptoKey_ofAnotherLength_isWipedAndRefused() {
     byte[] bytes = {1, 2, 3};
     assertThatThrownBy(() -> CryptoKey.takeOwnershipOf(bytes))
-        .hasMessage("a key must be 32 bytes long, was 3");
+        .hasMessage("a system key must be 32 bytes long, was 3");
     assertThat(bytes).containsOnly(0);
   }
 

@@ -4,10 +4,19 @@ import static io.asherah.reactive.Scenario.get;
 import static io.asherah.reactive.Scenario.utf8;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.asherah.reactive.spi.MetricsRecorder;
 import io.asherah.reactive.testsupport.Await;
+import java.time.Clock;
 import java.time.Duration;
+import java.time.Instant;
+import java.time.ZoneId;
+import java.time.ZoneOffset;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.LongSupplier;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.NonBlocking;
@@ -65,6 +74,65 @@ class WarmPathTest {
       assertThat(get(session.decrypt(record))).isEqualTo(payload);
       assertThat(scenario.secrets.stats().openRegions()).isOne();
     }
+  }
+
+  /** Metrics are what one would read a clock for. */
+  @Test
+  void withoutARecorder_warmOperationsReadNoClockForIt() {
+    long without = clockReads(options -> options);
+    long with = clockReads(options -> options.metricsRecorder(new MetricsRecorder() {}));
+
+    // The wall clock for expiry, and for the time of the record; the ticker for the age of the keys
+    // and, before and after a read, for the access window of their memory.
+    assertThat(without).isEqualTo(5L * OPERATIONS);
+    assertThat(with).isEqualTo(without + 2L * OPERATIONS);
+  }
+
+  private static long clockReads(UnaryOperator<SessionFactory.Builder> options) {
+    AtomicLong reads = new AtomicLong();
+    LongSupplier ticker =
+        () -> {
+          reads.incrementAndGet();
+          return 0;
+        };
+    Clock clock =
+        new Clock() {
+          @Override
+          public ZoneId getZone() {
+            return ZoneOffset.UTC;
+          }
+
+          @Override
+          public Clock withZone(@Nullable ZoneId zone) {
+            return this;
+          }
+
+          @Override
+          public Instant instant() {
+            reads.incrementAndGet();
+            return Scenario.START;
+          }
+        };
+    SessionFactory factory =
+        options
+            .apply(
+                SessionFactory.builder("product", "service")
+                    .metastore(new InMemoryMetastore())
+                    .keyManagementService(StaticKeyManagementService.ofUtf8(Scenario.MASTER_KEY))
+                    .clock(clock)
+                    .ticker(ticker))
+            .build();
+    Session session = factory.session("partition");
+    get(session.encrypt(utf8("payload")));
+    // On this thread alone: nothing else is under way.
+    Await.until(() -> factory.stats().loads() == 0);
+    reads.set(0);
+    for (int i = 0; i < OPERATIONS; i++) {
+      get(session.encrypt(utf8("payload")));
+    }
+    long counted = reads.get();
+    factory.close().block(Await.TIMEOUT);
+    return counted;
   }
 
   private static void expectHere(Mono<?> operation, AtomicInteger elsewhere) {

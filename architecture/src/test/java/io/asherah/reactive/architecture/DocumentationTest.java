@@ -2,8 +2,15 @@ package io.asherah.reactive.architecture;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.tngtech.archunit.core.domain.JavaClass;
+import io.asherah.reactive.CryptoPolicy;
+import io.asherah.reactive.KmsException;
+import io.asherah.reactive.SessionFactory;
+import io.asherah.reactive.securememory.SecretFactory;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.lang.reflect.Method;
+import java.lang.reflect.Modifier;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -46,6 +53,63 @@ class DocumentationTest {
 
     assertThat(missing).isEmpty();
     assertThat(named).isGreaterThan(20);
+  }
+
+  @Test
+  void options_areInTheConfiguration_andNoOthers() throws IOException {
+    String document = Files.readString(PROJECT.resolve("docs/configuration.md"));
+    for (Class<?> builder :
+        List.of(
+            SessionFactory.Builder.class,
+            CryptoPolicy.Builder.class,
+            SecretFactory.Builder.class)) {
+      String section =
+          document
+              .split("## " + builder.getEnclosingClass().getSimpleName() + "\\.Builder\n")[1]
+              .split("\n## ")[0];
+
+      assertThat(firstCells(section))
+          .as("options of %s", builder)
+          .containsExactlyInAnyOrderElementsOf(
+              Stream.of(builder.getDeclaredMethods())
+                  .filter(method -> Modifier.isPublic(method.getModifiers()))
+                  .map(Method::getName)
+                  .filter(name -> !name.equals("build"))
+                  .distinct()
+                  .toList());
+    }
+  }
+
+  @Test
+  void exceptions_areInTheListOfErrors_withTheirKinds() throws IOException {
+    String document = Files.readString(PROJECT.resolve("docs/errors.md"));
+    Set<String> listed =
+        firstCells(document).stream()
+            .map(cell -> cell.split(" ")[0])
+            .filter(cell -> cell.endsWith("Exception"))
+            .collect(Collectors.toCollection(TreeSet::new));
+    Set<String> signalled =
+        Module.classesOf(List.of(Module.SECURE_MEMORY, Module.CORE)).stream()
+            .filter(type -> type.isAssignableTo(Throwable.class))
+            .filter(type -> !type.getPackageName().contains(".internal"))
+            .map(JavaClass::getSimpleName)
+            .filter(name -> !name.equals("SecureMemoryException"))
+            .collect(Collectors.toCollection(TreeSet::new));
+
+    assertThat(listed).isEqualTo(signalled);
+    for (KmsException.Kind kind : KmsException.Kind.values()) {
+      boolean isRetryable = new KmsException(kind, "", null).isRetryable();
+      assertThat(document).contains("| `%s` | %s |".formatted(kind, isRetryable ? "yes" : "no"));
+    }
+  }
+
+  /** What the rows of tables begin with, in code style. */
+  private static List<String> firstCells(String document) {
+    return Pattern.compile("(?m)^\\| `([^`]+)`([^|]*)\\|")
+        .matcher(document)
+        .results()
+        .map(row -> row.group(1))
+        .toList();
   }
 
   @Test

@@ -81,6 +81,7 @@ enum Rule {
                           "javax.crypto..",
                           "reactor.core..",
                           "reactor.util..",
+                          "reactor.pool",
                           "org.reactivestreams..",
                           "com.github.benmanes.caffeine.cache..",
                           "tools.jackson.core..",

@@ -1,5 +1,6 @@
 package io.asherah.reactive.spi;
 
+import io.asherah.reactive.KmsException;
 import java.util.Arrays;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
@@ -25,13 +26,16 @@ public final class CryptoKey implements AutoCloseable {
    *
    * @param bytes the key; wiped by whoever ends up with it, and at once where its length is wrong
    * @return the owner of the array
-   * @throws IllegalArgumentException if the key is not 32 bytes long
+   * @throws KmsException of kind {@link KmsException.Kind#INVALID_KEY} if the key is not 32 bytes
+   *     long
    */
   public static CryptoKey takeOwnershipOf(byte[] bytes) {
     if (bytes.length != LENGTH) {
       Arrays.fill(bytes, (byte) 0);
-      throw new IllegalArgumentException(
-          "a key must be %d bytes long, was %d".formatted(LENGTH, bytes.length));
+      throw new KmsException(
+          KmsException.Kind.INVALID_KEY,
+          "a system key must be %d bytes long, was %d".formatted(LENGTH, bytes.length),
+          null);
     }
     return new CryptoKey(bytes);
   }

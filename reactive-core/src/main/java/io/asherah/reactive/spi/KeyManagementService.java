@@ -32,4 +32,13 @@ public interface KeyManagementService {
    * @return the key, which belongs to the subscriber
    */
   Mono<CryptoKey> decryptKey(byte[] encryptedKey);
+
+  /**
+   * What metrics call this service.
+   *
+   * @return a short word in lower case, for instance {@code aws}; {@code custom} unless overridden
+   */
+  default String name() {
+    return "custom";
+  }
 }

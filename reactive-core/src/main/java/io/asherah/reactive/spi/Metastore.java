@@ -6,7 +6,9 @@ import java.time.Instant;
 import reactor.core.publisher.Mono;
 
 /**
- * Keeps wrapped keys by id and creation time.
+ * Keeps wrapped keys by id and creation time. Ids are compared exactly, every character and every
+ * space, and may be as long as a partition, a service and a product make them; a store that cannot
+ * keep one whole signals an error.
  *
  * <p>An implementation makes one attempt per subscription and signals a failure as {@link
  * MetastoreException}; anything else it signals reaches the application wrapped in one that is not
@@ -44,6 +46,16 @@ public interface Metastore {
    *     as it is
    */
   Mono<Boolean> store(String id, Instant created, EnvelopeKeyRecord record);
+
+  /**
+   * What metrics call this metastore.
+   *
+   * @return a short word in lower case, for instance {@code r2dbc}; {@code custom} unless
+   *     overridden
+   */
+  default String name() {
+    return "custom";
+  }
 
   /**
    * The suffix of the key ids that are written through this metastore, usually the name of a region

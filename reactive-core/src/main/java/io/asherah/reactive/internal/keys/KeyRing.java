@@ -1,8 +1,10 @@
 package io.asherah.reactive.internal.keys;
 
 import io.asherah.reactive.KeyMeta;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -35,12 +37,36 @@ final class KeyRing {
 
   KeyRing with(CachedKey key) {
     Map<KeyMeta, CachedKey> more = new HashMap<>(keys);
-    more.put(key.meta(), key);
-    return new KeyRing(Map.copyOf(more), latest, usedAt);
+    CachedKey namesake = more.put(key.meta(), key);
+    return new KeyRing(
+        Map.copyOf(more), latest != null && latest == namesake ? null : latest, usedAt);
+  }
+
+  /** Drops a key; where it is the latest one, the ring has none any more. */
+  KeyRing without(CachedKey key) {
+    Map<KeyMeta, CachedKey> fewer = new HashMap<>(keys);
+    fewer.remove(key.meta());
+    return new KeyRing(Map.copyOf(fewer), latest == key ? null : latest, usedAt);
+  }
+
+  /**
+   * The key that was read longest ago, of all but one, and not the latest one if there is another.
+   */
+  CachedKey oldestBut(CachedKey key) {
+    return keys.values().stream()
+        .filter(other -> other != key)
+        .min(
+            Comparator.comparing((CachedKey other) -> other == latest)
+                .thenComparing((a, b) -> Long.signum(a.checkedAt() - b.checkedAt())))
+        .orElseThrow();
   }
 
   KeyRing withLatest(CachedKey key) {
     return new KeyRing(keys, key, usedAt);
+  }
+
+  Set<KeyMeta> names() {
+    return keys.keySet();
   }
 
   int size() {

@@ -11,9 +11,10 @@ class PartitionTest {
 
   @Test
   void ids_putTheServiceBeforeTheProduct_andTheSuffixLast() {
-    assertThat(PLAIN.systemKeyId()).isEqualTo("_SK_service_product");
+    assertThat(Partition.systemKeyId("service", "product", "")).isEqualTo("_SK_service_product");
     assertThat(PLAIN.intermediateKeyId()).isEqualTo("_IK_partid_service_product");
-    assertThat(SUFFIXED.systemKeyId()).isEqualTo("_SK_service_product_suffix");
+    assertThat(Partition.systemKeyId("service", "product", "suffix"))
+        .isEqualTo("_SK_service_product_suffix");
     assertThat(SUFFIXED.intermediateKeyId()).isEqualTo("_IK_partid_service_product_suffix");
   }
 

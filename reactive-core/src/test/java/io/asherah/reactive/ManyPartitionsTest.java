@@ -1,0 +1,214 @@
+package io.asherah.reactive;
+
+import static io.asherah.reactive.Scenario.get;
+import static io.asherah.reactive.Scenario.utf8;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.asherah.reactive.securememory.internal.LockedSecretFactory;
+import io.asherah.reactive.securememory.internal.platform.LinuxMemory;
+import io.asherah.reactive.securememory.internal.platform.NativeMemory;
+import io.asherah.reactive.spi.Metastore;
+import io.asherah.reactive.spi.MetricsRecorder;
+import io.asherah.reactive.testsupport.Await;
+import java.lang.management.ManagementFactory;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Proxy;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.Objects;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import reactor.core.Disposable;
+import reactor.core.publisher.Flux;
+import reactor.core.publisher.Mono;
+import reactor.core.scheduler.NonBlocking;
+import reactor.core.scheduler.Scheduler;
+import reactor.core.scheduler.Schedulers;
+
+/**
+ * A hundred times as many partitions as fit into the cache, from threads that must not block and
+ * under BlockHound. {@code -Dmany.partitions=1000000}, as {@code .ci/run} has it, takes a million
+ * of them through ten thousand keys.
+ */
+class ManyPartitionsTest {
+  private static final int PARTITIONS = Integer.getInteger("many.partitions", 100_000);
+  private static final int BOUND = PARTITIONS / 100;
+
+  /** Keys are added on two threads, each of which evicts what is too much before it goes on. */
+  private static final int SLACK = 2;
+
+  private static final long HEAP_SLACK = 64L << 20;
+
+  @Test
+  @Timeout(value = 15, unit = TimeUnit.MINUTES)
+  void manyMorePartitionsThanTheCacheHolds_cacheHeapAndLockedMemoryStayBounded() {
+    AtomicLong evicted = new AtomicLong();
+    AtomicLong missed = new AtomicLong();
+    AtomicLong made = new AtomicLong();
+    AtomicLong wiped = new AtomicLong();
+    MetricsRecorder recorder =
+        new MetricsRecorder() {
+          @Override
+          public void keyEvent(KeyEvent event) {
+            if (event.type() == KeyEvent.Type.EVICTED) {
+              evicted.incrementAndGet();
+            }
+          }
+
+          @Override
+          public void keyLookedUp(Cache cache, Lookup lookup) {
+            if (lookup != Lookup.HIT) {
+              missed.incrementAndGet();
+            }
+          }
+        };
+    LockedSecretFactory secrets =
+        new LockedSecretFactory(
+            unlimitedMemory(made, wiped),
+            Duration.ofSeconds(1),
+            1_024,
+            System::nanoTime,
+            null,
+            Schedulers.parallel());
+    SessionFactory factory =
+        SessionFactory.builder("product", "service")
+            .metastore(new DerivingMetastore())
+            .keyManagementService(StaticKeyManagementService.ofUtf8(Scenario.MASTER_KEY))
+            .cryptoPolicy(CryptoPolicy.builder().maxCachedIntermediateKeys(BOUND).build())
+            .metricsRecorder(recorder)
+            .secretFactory(secrets)
+            .build();
+    KeysInside inside = new KeysInside(factory);
+    AtomicLong mostKeys = new AtomicLong();
+    AtomicLong mostLocked = new AtomicLong();
+    Disposable sampling =
+        Flux.interval(Duration.ofMillis(100), Schedulers.boundedElastic())
+            .onBackpressureDrop()
+            .subscribe(
+                tick -> {
+                  SessionFactoryStats stats = factory.stats();
+                  // Exact where the statistics, which look at one key after the other, are not.
+                  mostKeys.accumulateAndGet(inside.intermediateKeyRings(), Math::max);
+                  mostLocked.accumulateAndGet(stats.memory().lockedBytes(), Math::max);
+                });
+
+    encryptAll(factory, 0, PARTITIONS / 5);
+    long heapEarly = usedHeap();
+    encryptAll(factory, PARTITIONS / 5, PARTITIONS);
+    Await.until(() -> factory.stats().loads() == 0);
+    long heapLate = usedHeap();
+    sampling.dispose();
+
+    SessionFactoryStats stats = factory.stats();
+    assertThat(missed.get()).isEqualTo(PARTITIONS);
+    assertThat(stats.cachedIntermediateKeys()).isLessThanOrEqualTo(BOUND);
+    assertThat(mostKeys.get()).isBetween(BOUND / 2L, (long) BOUND + SLACK);
+    // Each key, those on their way in or out included, takes a page.
+    assertThat(mostLocked.get()).isLessThanOrEqualTo((BOUND + 1_024 + SLACK + 1) * 4_096L * 2);
+    assertThat(heapLate - heapEarly).isLessThan(HEAP_SLACK);
+    // Whatever was made is cached, or was evicted and wiped; and there is the system key.
+    Await.until(
+        () ->
+            made.get() == 1 + evicted.get() + factory.stats().cachedIntermediateKeys()
+                && wiped.get() == evicted.get());
+    assertThat(secrets.stats().liveSecrets()).isEqualTo(made.get() - wiped.get());
+    System.err.printf(
+        "ManyPartitionsTest: %d partitions, %d keys evicted and wiped, at most %d cached and %d bytes"
+            + " locked, heap %+d bytes%n",
+        PARTITIONS, wiped.get(), mostKeys.get(), mostLocked.get(), heapLate - heapEarly);
+    factory.close().block(Await.TIMEOUT);
+    Await.until(() -> secrets.stats().liveSecrets() == 0);
+    secrets.close().block(Await.TIMEOUT);
+    assertThat(secrets.stats().lockedBytes()).isZero();
+  }
+
+  private static void encryptAll(SessionFactory factory, int from, int to) {
+    Scheduler threads = Schedulers.newParallel("many", 8);
+    byte[] payload = utf8("payload");
+    Flux.range(from, to - from)
+        .parallel(8)
+        .runOn(threads)
+        .doOnNext(i -> assertThat(Thread.currentThread()).isInstanceOf(NonBlocking.class))
+        .flatMap(i -> factory.session("p" + i).encrypt(payload).then(), false, 32)
+        .sequential()
+        .then()
+        .block(Duration.ofMinutes(14));
+    threads.dispose();
+  }
+
+  private static long usedHeap() {
+    System.gc();
+    return ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed();
+  }
+
+  /**
+   * The memory of this machine, but that it is not locked, which ordinary users may not do so
+   * often.
+   */
+  private static NativeMemory unlimitedMemory(AtomicLong made, AtomicLong wiped) {
+    LinuxMemory real = new LinuxMemory();
+    return (NativeMemory)
+        Proxy.newProxyInstance(
+            NativeMemory.class.getClassLoader(),
+            new Class<?>[] {NativeMemory.class},
+            (proxy, method, arguments) -> {
+              if (method.getName().equals("lock")) {
+                return true;
+              }
+              if (method.getName().equals("unlock")) {
+                return null;
+              }
+              if (method.getName().equals("map")) {
+                made.incrementAndGet();
+              }
+              if (method.getName().equals("unmap")) {
+                wiped.incrementAndGet();
+              }
+              try {
+                return method.invoke(real, arguments);
+              } catch (InvocationTargetException e) {
+                throw Objects.requireNonNull(e.getCause());
+              }
+            });
+  }
+
+  /** Has a key for every partition without keeping any: the same one, under every id. */
+  private static final class DerivingMetastore implements Metastore {
+    private final EnvelopeKeyRecord systemKey;
+    private final EnvelopeKeyRecord intermediateKey;
+
+    DerivingMetastore() {
+      InMemoryMetastore store = new InMemoryMetastore();
+      SessionFactory factory =
+          SessionFactory.builder("product", "service")
+              .metastore(store)
+              .keyManagementService(StaticKeyManagementService.ofUtf8(Scenario.MASTER_KEY))
+              .build();
+      get(factory.session("p").encrypt(utf8("payload")));
+      factory.close().block(Await.TIMEOUT);
+      this.systemKey = get(store.loadLatest("_SK_service_product"));
+      this.intermediateKey = get(store.loadLatest("_IK_p_service_product"));
+    }
+
+    private EnvelopeKeyRecord record(String id) {
+      return id.startsWith("_SK_") ? systemKey : intermediateKey;
+    }
+
+    @Override
+    public Mono<EnvelopeKeyRecord> load(String id, Instant created) {
+      return Mono.fromSupplier(() -> record(id));
+    }
+
+    @Override
+    public Mono<EnvelopeKeyRecord> loadLatest(String id) {
+      return Mono.fromSupplier(() -> record(id));
+    }
+
+    @Override
+    public Mono<Boolean> store(String id, Instant created, EnvelopeKeyRecord record) {
+      return Mono.just(false);
+    }
+  }
+}
