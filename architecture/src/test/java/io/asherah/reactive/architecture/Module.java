@@ -7,6 +7,7 @@ import com.tngtech.archunit.core.importer.ClassFileImporter;
 import io.asherah.reactive.SessionFactory;
 import io.asherah.reactive.examples.quickstart.Quickstart;
 import io.asherah.reactive.securememory.SecretFactory;
+import io.asherah.reactive.testkit.TestTime;
 import java.net.URISyntaxException;
 import java.nio.file.Path;
 import java.util.List;
@@ -27,10 +28,12 @@ enum Module {
       Set.of("io.asherah.reactive", "io.asherah.reactive.spi"),
       SessionFactory.class,
       40),
+  TEST_KIT(
+      "io.asherah.reactive.testkit", Set.of("io.asherah.reactive.testkit"), TestTime.class, 10),
   QUICKSTART("io.asherah.reactive.examples.quickstart", Set.of(), Quickstart.class, 4);
 
-  /** What applications depend on, in contrast to examples. */
-  static final List<Module> LIBRARIES = List.of(SECURE_MEMORY, CORE);
+  /** What applications or their tests depend on, in contrast to examples. */
+  static final List<Module> LIBRARIES = List.of(SECURE_MEMORY, CORE, TEST_KIT);
 
   final String descriptorName;
   final Set<String> exportedPackages;

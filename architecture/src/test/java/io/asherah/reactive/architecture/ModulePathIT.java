@@ -52,6 +52,26 @@ class ModulePathIT {
         .noneMatch(line -> line.startsWith("exports") && line.contains("internal"));
   }
 
+  @Test
+  void testKitResolves_withWhatItNeeds() throws Exception {
+    // The version is printed after the modules were resolved.
+    Run run =
+        run(
+            "--module-path",
+            MODULE_PATH,
+            "--add-modules",
+            "io.asherah.reactive.testkit",
+            "--show-module-resolution",
+            "--version");
+
+    assertThat(run.exitCode).isZero();
+    assertThat(run.out)
+        .anyMatch(line -> line.startsWith("root io.asherah.reactive.testkit "))
+        .anyMatch(line -> line.contains("org.junit.jupiter.api"))
+        .anyMatch(line -> line.contains("org.assertj.core"))
+        .anyMatch(line -> line.contains("reactor.test"));
+  }
+
   private record Run(int exitCode, List<String> out, List<String> err) {}
 
   private Run run(String... arguments) throws Exception {

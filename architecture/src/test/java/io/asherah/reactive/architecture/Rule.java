@@ -12,6 +12,7 @@ import io.asherah.reactive.architecture.fixtures.JUnitUser;
 import io.asherah.reactive.architecture.fixtures.Naming;
 import io.asherah.reactive.architecture.fixtures.Printing;
 import io.asherah.reactive.architecture.fixtures.Subscribing;
+import io.asherah.reactive.architecture.fixtures.TestKitUser;
 import io.asherah.reactive.internal.fixture.CoreThatDependsOnAnAdapter;
 import io.asherah.reactive.internal.fixture.CoreThatDependsOnSecureMemoryInternals;
 import io.asherah.reactive.internal.fixturea.OneHalfOfACycle;
@@ -22,6 +23,7 @@ import io.asherah.reactive.metastore.fixture.AdapterThatDependsOnSecureMemoryInt
 import io.asherah.reactive.securememory.fixture.SecureMemoryThatDependsOnBlockHound;
 import io.asherah.reactive.securememory.fixture.SecureMemoryThatDependsOnCore;
 import io.asherah.reactive.spi.fixture.SpiThatDependsOnInternals;
+import io.asherah.reactive.testkit.fixture.TestKitThatDependsOnArchUnit;
 import java.util.List;
 import java.util.stream.Stream;
 
@@ -130,12 +132,16 @@ enum Rule {
               "io.asherah.reactive.architecture.."),
       AdapterThatDependsOnAnExample.class),
 
+  /** Except for the library that is for tests, which no other may depend on therefore. */
   LIBRARIES_ARE_FREE_OF_TESTS(
       noClasses()
+          .that()
+          .resideOutsideOfPackage(Packages.TEST_KIT)
           .should()
           .dependOnClassesThat()
           .resideInAnyPackage(
               "io.asherah.reactive.testsupport..",
+              Packages.TEST_KIT,
               "org.junit..",
               "org.assertj..",
               "reactor.test..",
@@ -143,7 +149,17 @@ enum Rule {
           .orShould()
           .haveNameMatching(".*(Test|Tests|IT)"),
       JUnitUser.class,
-      JUnitUser.NamedLikeATest.class),
+      JUnitUser.NamedLikeATest.class,
+      TestKitUser.class),
+
+  TEST_KIT_IS_FREE_OF_OUR_OWN_TEST_SUPPORT(
+      noClasses()
+          .that()
+          .resideInAPackage(Packages.TEST_KIT)
+          .should()
+          .dependOnClassesThat()
+          .resideInAnyPackage("io.asherah.reactive.testsupport..", "com.tngtech.archunit.."),
+      TestKitThatDependsOnArchUnit.class),
 
   INTERNALS_OF_CORE_HAVE_NO_CYCLES(
       slices().matching("io.asherah.reactive.internal.(*)..").should().beFreeOfCycles(),
@@ -187,6 +203,8 @@ enum Rule {
       noClasses()
           .that()
           .doNotHaveFullyQualifiedName(Packages.SHARED_LOAD)
+          .and()
+          .doNotHaveFullyQualifiedName(Packages.TESTS_WAIT)
           .should()
           .accessTargetWhere(Calls.SUBSCRIBE),
       Subscribing.class.getDeclaredClasses()),
@@ -220,6 +238,10 @@ enum Rule {
             .flatMap(module -> module.exportedPackages.stream())
             .toArray(String[]::new);
     static final String SHARED_LOAD = "io.asherah.reactive.internal.keys.SharedLoads";
+    static final String TEST_KIT = "io.asherah.reactive.testkit..";
+
+    /** Where the tests of the test kit wait for answers, on the thread of JUnit. */
+    static final String TESTS_WAIT = "io.asherah.reactive.testkit.Answers";
 
     private Packages() {}
   }

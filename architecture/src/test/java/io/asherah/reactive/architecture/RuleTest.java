@@ -77,10 +77,18 @@ class RuleTest {
   @Test
   void sharedLoadSubscribes_once() {
     // So its exemption is needed, and the rule finds real code.
-    assertThat(subscribing(LIBRARIES))
+    assertThat(subscribing(Module.classesOf(List.of(Module.SECURE_MEMORY, Module.CORE))))
         .singleElement()
         .asString()
         .contains(Rule.Packages.SHARED_LOAD, "subscribe(");
+  }
+
+  @Test
+  void testKitBlocks_once() {
+    assertThat(subscribing(Module.classesOf(List.of(Module.TEST_KIT))))
+        .singleElement()
+        .asString()
+        .contains(Rule.Packages.TESTS_WAIT, "blockOptional(");
   }
 
   @Test
