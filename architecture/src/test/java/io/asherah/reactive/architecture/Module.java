@@ -6,6 +6,7 @@ import com.tngtech.archunit.core.domain.JavaClasses;
 import com.tngtech.archunit.core.importer.ClassFileImporter;
 import io.asherah.reactive.SessionFactory;
 import io.asherah.reactive.examples.quickstart.Quickstart;
+import io.asherah.reactive.micrometer.MicrometerMetricsRecorder;
 import io.asherah.reactive.securememory.SecretFactory;
 import io.asherah.reactive.testkit.TestTime;
 import java.net.URISyntaxException;
@@ -28,12 +29,17 @@ enum Module {
       Set.of("io.asherah.reactive", "io.asherah.reactive.spi"),
       SessionFactory.class,
       40),
+  MICROMETER(
+      "io.asherah.reactive.micrometer",
+      Set.of("io.asherah.reactive.micrometer"),
+      MicrometerMetricsRecorder.class,
+      5),
   TEST_KIT(
       "io.asherah.reactive.testkit", Set.of("io.asherah.reactive.testkit"), TestTime.class, 10),
   QUICKSTART("io.asherah.reactive.examples.quickstart", Set.of(), Quickstart.class, 4);
 
   /** What applications or their tests depend on, in contrast to examples. */
-  static final List<Module> LIBRARIES = List.of(SECURE_MEMORY, CORE, TEST_KIT);
+  static final List<Module> LIBRARIES = List.of(SECURE_MEMORY, CORE, TEST_KIT, MICROMETER);
 
   final String descriptorName;
   final Set<String> exportedPackages;

@@ -53,6 +53,24 @@ class ModulePathIT {
   }
 
   @Test
+  void allModulesResolveTogether() throws Exception {
+    Run run =
+        run(
+            "--module-path",
+            MODULE_PATH,
+            "--add-modules",
+            "io.asherah.reactive.micrometer",
+            "--enable-native-access=io.asherah.reactive.securememory,com.sun.jna",
+            "-m",
+            "io.asherah.reactive.examples.quickstart/"
+                + "io.asherah.reactive.examples.quickstart.Quickstart",
+            "--help");
+
+    assertThat(run.err).isEmpty();
+    assertThat(run.exitCode).isZero();
+  }
+
+  @Test
   void testKitResolves_withWhatItNeeds() throws Exception {
     // The version is printed after the modules were resolved.
     Run run =
