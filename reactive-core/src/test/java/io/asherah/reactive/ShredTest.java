@@ -227,7 +227,7 @@ class ShredTest {
 
   @Test
   void metastoreWithoutInventory_isATypedError() {
-    Metastore plain = withoutInventory(store);
+    Metastore plain = new SuffixedMetastore(store, "");
     SessionFactory factory =
         SessionFactory.builder("product", "service")
             .metastore(plain)
@@ -243,25 +243,6 @@ class ShredTest {
     StepVerifier.create(factory.keysOf("partition")).verifyError(AppEncryptionException.class);
     factory.close().block(Await.TIMEOUT);
     StepVerifier.create(factory.shred("partition")).verifyError(FactoryClosedException.class);
-  }
-
-  private static Metastore withoutInventory(Metastore metastore) {
-    return new Metastore() {
-      @Override
-      public Mono<EnvelopeKeyRecord> load(String id, Instant created) {
-        return metastore.load(id, created);
-      }
-
-      @Override
-      public Mono<EnvelopeKeyRecord> loadLatest(String id) {
-        return metastore.loadLatest(id);
-      }
-
-      @Override
-      public Mono<Boolean> store(String id, Instant created, EnvelopeKeyRecord record) {
-        return metastore.store(id, created, record);
-      }
-    };
   }
 
   @Test
