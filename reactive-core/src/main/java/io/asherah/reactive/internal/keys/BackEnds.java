@@ -19,6 +19,7 @@ import io.asherah.reactive.spi.MetricsRecorder.MetastoreCall;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.TimeoutException;
+import java.util.function.Function;
 import java.util.function.LongSupplier;
 import java.util.function.Supplier;
 import reactor.core.publisher.Mono;
@@ -62,14 +63,30 @@ final class BackEnds {
 
   // The metastore.
 
-  Mono<EnvelopeKeyRecord> load(KeyMeta meta) {
-    return fromMetastore(
-        "load a key", timed(MetastoreCall.LOAD, () -> metastore.load(meta.id(), meta.created())));
+  Mono<SealedKey> load(KeyMeta meta) {
+    return dated(
+        fromMetastore(
+            "load a key",
+            timed(MetastoreCall.LOAD, () -> metastore.load(meta.id(), meta.created()))),
+        record -> meta);
   }
 
-  Mono<EnvelopeKeyRecord> loadLatest(String id) {
-    return fromMetastore(
-        "load the latest key", timed(MetastoreCall.LOAD_LATEST, () -> metastore.loadLatest(id)));
+  Mono<SealedKey> loadLatest(String id) {
+    return dated(
+        fromMetastore(
+            "load the latest key",
+            timed(MetastoreCall.LOAD_LATEST, () -> metastore.loadLatest(id))),
+        record -> new KeyMeta(id, record.created()));
+  }
+
+  /** Dates an answer with the moment before the read was sent, whatever the number of attempts. */
+  private Mono<SealedKey> dated(
+      Mono<EnvelopeKeyRecord> read, Function<EnvelopeKeyRecord, KeyMeta> name) {
+    return Mono.defer(
+        () -> {
+          long readAt = ticker.getAsLong();
+          return read.map(record -> new SealedKey(name.apply(record), record, readAt));
+        });
   }
 
   Mono<Boolean> store(String id, EnvelopeKeyRecord record) {

@@ -183,10 +183,7 @@ final class IntermediateKeys {
   private boolean admit(Partition partition, CachedKey key, long tick) {
     CachedKey parent = key.parent();
     long millis = rules.millis();
-    if (parent == null
-        || !rules.isUsable(key, tick, millis)
-        || !rules.isUsable(parent, tick, millis)
-        || !key.tryUse(maxUses)) {
+    if (parent == null || !areUsable(key, parent, tick, millis) || !key.tryUse(maxUses)) {
       return false;
     }
     if (key.refresh().isDue(tick)) {
@@ -215,12 +212,11 @@ final class IntermediateKeys {
       return null;
     }
     CachedKey parent = key.parent();
-    long millis = rules.millis();
-    return parent != null
-            && rules.isUsable(key, tick, millis)
-            && rules.isUsable(parent, tick, millis)
-        ? key
-        : null;
+    return parent != null && areUsable(key, parent, tick, rules.millis()) ? key : null;
+  }
+
+  private boolean areUsable(CachedKey key, CachedKey parent, long tick, long millis) {
+    return rules.isUsable(key, tick, millis) && rules.isUsable(parent, tick, millis);
   }
 
   private void refreshAhead(Partition partition, CachedKey key, long tick) {
@@ -323,18 +319,15 @@ final class IntermediateKeys {
         new LatestKey<>(rules, "an intermediate key") {
           @Override
           Mono<SealedKey> read() {
-            String id = partition.intermediateKeyId();
-            long readAt = rules.tick();
             return backEnds
-                .loadLatest(id)
-                .map(record -> new SealedKey(new KeyMeta(id, record.created()), record, readAt))
+                .loadLatest(partition.intermediateKeyId())
                 .doOnNext(key -> note(partition, key));
           }
 
           @Override
           Mono<SealedKey> read(Instant created) {
-            return IntermediateKeys.this
-                .read(new KeyMeta(partition.intermediateKeyId(), created))
+            return backEnds
+                .load(new KeyMeta(partition.intermediateKeyId(), created))
                 .doOnNext(key -> note(partition, key));
           }
 
@@ -462,19 +455,11 @@ final class IntermediateKeys {
 
   private Mono<FoundKey> find(KeyMeta meta) {
     return aead.ready()
-        .then(read(meta))
+        .then(backEnds.load(meta))
         .switchIfEmpty(Mono.error(() -> missing(meta)))
         .flatMap(
             key ->
                 systemKeys.forReading(key.parentMeta()).map(parent -> new FoundKey(key, parent)));
-  }
-
-  private Mono<SealedKey> read(KeyMeta meta) {
-    return Mono.defer(
-        () -> {
-          long readAt = rules.tick();
-          return backEnds.load(meta).map(record -> new SealedKey(meta, record, readAt));
-        });
   }
 
   private static MetadataMissingException missing(KeyMeta meta) {

@@ -156,14 +156,7 @@ final class SystemKeys {
   }
 
   private Mono<SealedKey> read(KeyMeta meta) {
-    return Mono.defer(
-        () -> {
-          long readAt = rules.tick();
-          return backEnds
-              .load(meta)
-              .map(record -> new SealedKey(meta, record, readAt))
-              .doOnNext(this::note);
-        });
+    return backEnds.load(meta).doOnNext(this::note);
   }
 
   /** Lets the cached key know what its record says. */
@@ -280,11 +273,7 @@ final class SystemKeys {
     return new LatestKey<CachedKey>(rules, "a system key") {
       @Override
       Mono<SealedKey> read() {
-        long readAt = rules.tick();
-        return backEnds
-            .loadLatest(ownId)
-            .map(record -> new SealedKey(new KeyMeta(ownId, record.created()), record, readAt))
-            .doOnNext(SystemKeys.this::note);
+        return backEnds.loadLatest(ownId).doOnNext(SystemKeys.this::note);
       }
 
       @Override
