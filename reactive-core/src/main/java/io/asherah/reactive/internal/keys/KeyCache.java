@@ -25,6 +25,9 @@ import org.jspecify.annotations.Nullable;
  * the securememory scheduler; keys are closed by the eviction listener, which runs inside the
  * change that evicts them, and by whoever removes them, never by a removal listener, which runs
  * some time later if its executor has room.
+ *
+ * <p>Changes are made one at a time: a writer that loses the processor while it hands its change to
+ * Caffeine's policy hides those of all others from it, and with them how many keys there are.
  */
 final class KeyCache {
   /** How often at most Caffeine is told that a ring is in use. */
@@ -110,7 +113,7 @@ final class KeyCache {
    *
    * @return the key to use
    */
-  CachedKey add(String ringName, CachedKey key, BooleanSupplier forgotten) {
+  synchronized CachedKey add(String ringName, CachedKey key, BooleanSupplier forgotten) {
     Set<CachedKey> dropped = new HashSet<>();
     KeyRing ring =
         rings
@@ -178,7 +181,8 @@ final class KeyCache {
     pointLatest(ringName, key, latest -> key.meta().created().isAfter(latest.meta().created()));
   }
 
-  private void pointLatest(String ringName, CachedKey key, Predicate<CachedKey> replaces) {
+  private synchronized void pointLatest(
+      String ringName, CachedKey key, Predicate<CachedKey> replaces) {
     rings
         .asMap()
         .computeIfPresent(
@@ -192,7 +196,7 @@ final class KeyCache {
   }
 
   /** Closes and removes the keys of a ring. */
-  void forget(String ringName) {
+  synchronized void forget(String ringName) {
     KeyRing ring = rings.asMap().remove(ringName);
     if (ring != null) {
       ring.close();
@@ -200,7 +204,7 @@ final class KeyCache {
   }
 
   /** Closes and removes all keys; those that come later are closed on arrival. */
-  void close() {
+  synchronized void close() {
     closed = true;
     rings.asMap().keySet().forEach(this::forget);
     // Those whose time is over are not among them.

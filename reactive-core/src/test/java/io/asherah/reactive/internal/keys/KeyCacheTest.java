@@ -7,7 +7,13 @@ import io.asherah.reactive.KeyMeta;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
@@ -18,7 +24,7 @@ class KeyCacheTest {
   private static final String RING = "ring";
 
   private final List<KeyMeta> evicted = new ArrayList<>();
-  private final List<KeyMeta> closed = new ArrayList<>();
+  private final List<KeyMeta> closed = Collections.synchronizedList(new ArrayList<>());
   private final KeyCache cache =
       new KeyCache(3, Duration.ofDays(1), () -> 0, Runnable::run, evicted::add, tick -> {});
 
@@ -154,6 +160,50 @@ class KeyCacheTest {
     added(2, 10);
     assertThat(cache.get(RING, meta(2))).isNull();
     assertThat(closed).containsExactly(meta(1), meta(2));
+  }
+
+  @Test
+  void keysAddedOnTwoThreads_areNeverMoreThanOneBeyondTheBound() throws Exception {
+    int bound = 100;
+    int adds = 100_000;
+    AtomicLong present = new AtomicLong();
+    AtomicLong most = new AtomicLong();
+    ExecutorService threads = Executors.newFixedThreadPool(2);
+    try {
+      // Exact, where the size of the map would be a sum of counters that others move meanwhile.
+      KeyCache shared =
+          new KeyCache(
+              bound,
+              Duration.ofDays(1),
+              () -> 0,
+              threads,
+              meta -> present.decrementAndGet(),
+              tick -> {});
+      List<Future<?>> adding = new ArrayList<>();
+      for (int thread = 0; thread < 2; thread++) {
+        String prefix = "ring" + thread + '-';
+        adding.add(
+            threads.submit(
+                () -> {
+                  for (int i = 0; i < adds; i++) {
+                    shared.add(
+                        prefix + i,
+                        key(record(1, false, 0)),
+                        () -> {
+                          most.accumulateAndGet(present.incrementAndGet(), Math::max);
+                          return false;
+                        });
+                  }
+                }));
+      }
+      for (Future<?> each : adding) {
+        each.get(1, TimeUnit.MINUTES);
+      }
+      assertThat(most.get()).isEqualTo(bound + 1);
+      assertThat(shared.size()).isEqualTo(bound);
+    } finally {
+      threads.shutdownNow();
+    }
   }
 
   @Test
