@@ -218,8 +218,8 @@ class ConcurrencyTest {
             options ->
                 options
                     .maxConcurrentCalls(3)
-                    .callTimeout(Duration.ofMillis(200))
-                    .loadTimeout(Duration.ofSeconds(2)))) {
+                    .callTimeout(Duration.ofSeconds(1))
+                    .loadTimeout(Duration.ofSeconds(4)))) {
       for (String call : InFlight.TO_METASTORE) {
         scenario.calls.change(call, answer -> Mono.never());
       }
@@ -370,14 +370,14 @@ class ConcurrencyTest {
   void answerThatNeverEnds_isAnErrorAfterTheCallTimeout_andGivesItsTurnBack() {
     try (Scenario scenario =
         withOptions(
-            o -> o.maxConcurrentCalls(1).callAttempts(1).callTimeout(Duration.ofSeconds(1)))) {
+            o -> o.maxConcurrentCalls(1).callAttempts(1).callTimeout(Duration.ofSeconds(3)))) {
       Scenario.get(scenario.session().encrypt(utf8("payload")));
       scenario.session().forget().block(Await.TIMEOUT);
       scenario.calls.change(
           "loadLatest(IK)", answer -> Mono.fromDirect(Flux.concat(answer, Mono.never())));
 
       StepVerifier.create(scenario.session().encrypt(utf8("payload")))
-          .verifyErrorMessage("the metastore did not load the latest key within PT1S");
+          .verifyErrorMessage("the metastore did not load the latest key within PT3S");
 
       scenario.calls.answerAsBefore();
       assertThat(Scenario.get(scenario.session().encrypt(utf8("payload")))).isNotNull();

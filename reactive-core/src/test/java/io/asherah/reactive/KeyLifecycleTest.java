@@ -850,7 +850,7 @@ class KeyLifecycleTest {
         new Scenario(
             store,
             CryptoPolicy.defaults(),
-            o -> o.callTimeout(Duration.ofSeconds(1)).callAttempts(1))) {
+            o -> o.callTimeout(Duration.ofSeconds(3)).callAttempts(1))) {
       byte[] plaintext = new byte[32];
       Arrays.fill(plaintext, (byte) 7);
       // It has the key in time, and never ends.
