@@ -161,6 +161,7 @@ class ConcurrencyTest {
       Scheduler threads = Schedulers.newParallel("cancelling", 4);
       Queue<DataRowRecord> records = new ConcurrentLinkedQueue<>();
       Queue<Throwable> errors = new ConcurrentLinkedQueue<>();
+      CountDownLatch started = new CountDownLatch(MANY);
       CountDownLatch ended = new CountDownLatch(MANY);
       for (int i = 0; i < MANY; i++) {
         boolean cancels = i < cancelling;
@@ -176,10 +177,11 @@ class ConcurrencyTest {
               if (cancels) {
                 threads.schedule(subscription::dispose, micros, TimeUnit.MICROSECONDS);
               }
+              started.countDown();
             });
       }
 
-      Await.until(() -> ended.getCount() == 0);
+      Await.until(() -> started.getCount() == 0 && ended.getCount() == 0);
       Await.until(() -> scenario.factory.stats().loads() == 0);
       assertThat(errors).isEmpty();
       assertThat(records.size()).isGreaterThanOrEqualTo(MANY - cancelling);
