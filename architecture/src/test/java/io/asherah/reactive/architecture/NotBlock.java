@@ -33,13 +33,13 @@ final class NotBlock extends ArchCondition<JavaClass> {
               "synchronized",
               "seeds once for all first loads, on the scheduler that may block"),
           new Permit(
-              "io.asherah.reactive.internal.keys.KeyCache",
-              "synchronized",
-              "one change at a time, on the scheduler that may block"),
-          new Permit(
               "io.asherah.reactive.internal.crypto.RandomSource",
               "SecureRandom",
               "makes and seeds the DRBGs, on the scheduler that may block"),
+          new Permit(
+              "io.asherah.reactive.internal.keys.KeyCache",
+              "synchronized",
+              "one change at a time, on the scheduler that may block"),
           new Permit(
               "io.asherah.reactive.internal.crypto.Aes256Gcm",
               "ThreadLocal",

@@ -39,7 +39,7 @@ final class KeyCache {
   private final long maxKeys;
   private final Consumer<KeyMeta> evicted;
   private final LongConsumer used;
-  private volatile boolean closed;
+  private boolean closed;
 
   KeyCache(
       long maxKeys,
@@ -143,10 +143,6 @@ final class KeyCache {
     for (CachedKey old : dropped) {
       old.close();
       evicted.accept(old.meta());
-    }
-    if (closed) {
-      // close() does not see a ring that is on its way into the map while it looks.
-      forget(ringName);
     }
     // Not left to the executor: where Caffeine has to put off a part of its maintenance, it may be
     // until the next use of the cache, and the bound is one on locked memory.

@@ -67,9 +67,8 @@ public final class Shredder {
         () -> {
           Instant started = timing.clock().instant();
           shredded.forgetBefore(rules.rounded(started));
-          // With those whose deletion an attempt before this one was not told of. That they are
-          // gone
-          // is certain when none is listed any more.
+          // With those whose deletion an attempt before this one was not told of: they are gone for
+          // certain when none is listed any more.
           Set<KeyMeta> mine = new LinkedHashSet<>(shredded.of(partition.ringName()));
           return forget(partition)
               .then(deleteAll(partition, mine, 1))
