@@ -124,61 +124,41 @@ public final class MicrometerMetricsRecorder implements MetricsRecorder {
 
   @Override
   public void encrypted(long nanos, boolean isSuccess) {
-    try {
-      encrypt.record(nanos, isSuccess);
-    } catch (RuntimeException e) {
-      failed(e);
-    }
+    guarded(() -> encrypt.record(nanos, isSuccess));
   }
 
   @Override
   public void decrypted(long nanos, boolean isSuccess) {
-    try {
-      decrypt.record(nanos, isSuccess);
-    } catch (RuntimeException e) {
-      failed(e);
-    }
+    guarded(() -> decrypt.record(nanos, isSuccess));
   }
 
   @Override
   public void metastoreCalled(String metastore, MetastoreCall call, long nanos, boolean isSuccess) {
-    try {
-      metastoreCalls.of(metastore, call).record(nanos, isSuccess);
-    } catch (RuntimeException e) {
-      failed(e);
-    }
+    guarded(() -> metastoreCalls.of(metastore, call).record(nanos, isSuccess));
   }
 
   @Override
   public void kmsCalled(String kms, KmsCall call, long nanos, boolean isSuccess) {
-    try {
-      kmsCalls.of(kms, call).record(nanos, isSuccess);
-    } catch (RuntimeException e) {
-      failed(e);
-    }
+    guarded(() -> kmsCalls.of(kms, call).record(nanos, isSuccess));
   }
 
   @Override
   public void keyLookedUp(Cache cache, Lookup lookup) {
-    try {
-      lookups[cache.ordinal()][lookup.ordinal()].increment();
-    } catch (RuntimeException e) {
-      failed(e);
-    }
+    guarded(() -> lookups[cache.ordinal()][lookup.ordinal()].increment());
   }
 
   @Override
   public void keyEvent(KeyEvent event) {
-    try {
-      keyEvents[event.type().ordinal()].increment();
-    } catch (RuntimeException e) {
-      failed(e);
-    }
+    guarded(() -> keyEvents[event.type().ordinal()].increment());
   }
 
-  private void failed(RuntimeException e) {
-    if (hasFailed.compareAndSet(false, true)) {
-      log.warn("A measurement was lost; this is not logged again for further ones", e);
+  private void guarded(Runnable measurement) {
+    try {
+      measurement.run();
+    } catch (RuntimeException e) {
+      if (hasFailed.compareAndSet(false, true)) {
+        log.warn("A measurement was lost; this is not logged again for further ones", e);
+      }
     }
   }
 
