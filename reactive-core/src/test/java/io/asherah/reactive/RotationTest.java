@@ -227,19 +227,23 @@ class RotationTest {
 
   // Creation times.
 
+  /** Revokes a key, and puts another version of it beside it that is revoked too. */
+  private void revokeWithOneOf(Instant created, Instant present) {
+    EnvelopeKeyRecord key = get(store.load(INTERMEDIATE, present));
+    get(
+        store.store(
+            INTERMEDIATE,
+            created,
+            new EnvelopeKeyRecord(
+                created, key.encryptedKey(), key.parentKeyMeta().orElse(null), true)));
+    get(store.revoke(KeySelector.id(INTERMEDIATE)));
+  }
+
   @Test
   void keyThatIsDatedInTheFuture_andRevoked_doesNotStopTheService() {
     Instant future = MINUTE.plus(Duration.ofDays(365));
     try (Scenario scenario = new Scenario(store, CryptoPolicy.defaults(), "")) {
-      DataRowRecord first = encrypt(scenario);
-      EnvelopeKeyRecord key = get(store.load(INTERMEDIATE, keyOf(first)));
-      get(
-          store.store(
-              INTERMEDIATE,
-              future,
-              new EnvelopeKeyRecord(
-                  future, key.encryptedKey(), key.parentKeyMeta().orElse(null), true)));
-      get(store.revoke(KeySelector.id(INTERMEDIATE)));
+      revokeWithOneOf(future, keyOf(encrypt(scenario)));
       scenario.pass(Duration.ofHours(1));
 
       DataRowRecord record = encrypt(scenario);
@@ -254,15 +258,7 @@ class RotationTest {
     // The clock of whoever made it was 30 seconds fast.
     Instant ahead = Scenario.START.plusSeconds(3_630);
     try (Scenario scenario = new Scenario(store, CryptoPolicy.defaults(), "")) {
-      DataRowRecord first = encrypt(scenario);
-      EnvelopeKeyRecord key = get(store.load(INTERMEDIATE, keyOf(first)));
-      get(
-          store.store(
-              INTERMEDIATE,
-              ahead,
-              new EnvelopeKeyRecord(
-                  ahead, key.encryptedKey(), key.parentKeyMeta().orElse(null), true)));
-      get(store.revoke(KeySelector.id(INTERMEDIATE)));
+      revokeWithOneOf(ahead, keyOf(encrypt(scenario)));
       scenario.pass(Duration.ofHours(1));
 
       assertThat(keyOf(encrypt(scenario))).isEqualTo(ahead.plusSeconds(1));
