@@ -2,10 +2,9 @@ package io.asherah.reactive.architecture;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.asherah.reactive.testsupport.ChildJvm;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
-import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -26,7 +25,7 @@ class ModulePathIT {
   void quickstartRunsOnTheModulePath() throws Exception {
     Path file = Files.writeString(directory.resolve("file"), "one\ntwo\n\nfour");
 
-    Run run =
+    ChildJvm.Ended run =
         run(
             "--module-path",
             MODULE_PATH,
@@ -36,25 +35,26 @@ class ModulePathIT {
                 + "io.asherah.reactive.examples.quickstart.Quickstart",
             file.toString());
 
-    assertThat(run.err).singleElement().asString().contains("static key management service");
-    assertThat(run.exitCode).isZero();
-    assertThat(run.out).last().isEqualTo("verified 4 records");
-    assertThat(run.out).contains("closed   0 live secrets, 0 locked bytes");
+    assertThat(run.err()).singleElement().asString().contains("static key management service");
+    assertThat(run.exitCode()).isZero();
+    assertThat(run.out()).last().isEqualTo("verified 4 records");
+    assertThat(run.out()).contains("closed   0 live secrets, 0 locked bytes");
   }
 
   @Test
   void modulesResolveByName_withoutClassPath() throws Exception {
-    Run run = run("--module-path", MODULE_PATH, "--describe-module", "io.asherah.reactive");
+    ChildJvm.Ended run =
+        run("--module-path", MODULE_PATH, "--describe-module", "io.asherah.reactive");
 
-    assertThat(run.exitCode).isZero();
-    assertThat(run.out)
+    assertThat(run.exitCode()).isZero();
+    assertThat(run.out())
         .contains("exports io.asherah.reactive", "exports io.asherah.reactive.spi")
         .noneMatch(line -> line.startsWith("exports") && line.contains("internal"));
   }
 
   @Test
   void allModulesResolveTogether() throws Exception {
-    Run run =
+    ChildJvm.Ended run =
         run(
             "--module-path",
             MODULE_PATH,
@@ -66,14 +66,14 @@ class ModulePathIT {
                 + "io.asherah.reactive.examples.quickstart.Quickstart",
             "--help");
 
-    assertThat(run.err).isEmpty();
-    assertThat(run.exitCode).isZero();
+    assertThat(run.err()).isEmpty();
+    assertThat(run.exitCode()).isZero();
   }
 
   @Test
   void testKitResolves_withWhatItNeeds() throws Exception {
     // The version is printed after the modules were resolved.
-    Run run =
+    ChildJvm.Ended run =
         run(
             "--module-path",
             MODULE_PATH,
@@ -82,32 +82,15 @@ class ModulePathIT {
             "--show-module-resolution",
             "--version");
 
-    assertThat(run.exitCode).isZero();
-    assertThat(run.out)
+    assertThat(run.exitCode()).isZero();
+    assertThat(run.out())
         .anyMatch(line -> line.startsWith("root io.asherah.reactive.testkit "))
         .anyMatch(line -> line.contains("org.junit.jupiter.api"))
         .anyMatch(line -> line.contains("org.assertj.core"))
         .anyMatch(line -> line.contains("reactor.test"));
   }
 
-  private record Run(int exitCode, List<String> out, List<String> err) {}
-
-  private Run run(String... arguments) throws Exception {
-    Path out = directory.resolve("out");
-    Path err = directory.resolve("err");
-    ProcessBuilder builder =
-        new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "java").toString())
-            .redirectOutput(out.toFile())
-            .redirectError(err.toFile());
-    builder.command().addAll(List.of(arguments));
-    // A JVM announces these on standard error.
-    builder.environment().keySet().removeAll(List.of("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"));
-    Process process = builder.start();
-    try {
-      assertThat(process.waitFor(2, TimeUnit.MINUTES)).isTrue();
-    } finally {
-      process.destroyForcibly();
-    }
-    return new Run(process.exitValue(), Files.readAllLines(out), Files.readAllLines(err));
+  private ChildJvm.Ended run(String... arguments) {
+    return ChildJvm.java(arguments).run(directory);
   }
 }

@@ -2,6 +2,7 @@ package io.asherah.reactive.examples.quickstart;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.asherah.reactive.testsupport.ChildJvm;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
@@ -9,7 +10,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
-import java.util.concurrent.TimeUnit;
 import java.util.jar.JarFile;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -21,9 +21,6 @@ class QuickstartIT {
   private static final Path README = REPOSITORY.resolve("README.md");
 
   @TempDir Path directory;
-
-  /** Apart from what is read, so that it can be the working directory too. */
-  @TempDir Path outputs;
 
   @Test
   void withoutArgument_inTheRepository_readsItsReadme() throws Exception {
@@ -129,27 +126,11 @@ class QuickstartIT {
 
   private Run runWith(List<String> options, Path workingDirectory, String... arguments)
       throws Exception {
-    List<String> command = new ArrayList<>();
-    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    command.addAll(options);
-    command.addAll(List.of("-jar", JAR.toString()));
-    command.addAll(List.of(arguments));
-    Path out = outputs.resolve("out");
-    Path err = outputs.resolve("err");
-    ProcessBuilder builder =
-        new ProcessBuilder(command)
-            .directory(workingDirectory.toFile())
-            .redirectOutput(out.toFile())
-            .redirectError(err.toFile());
-    // A JVM announces these on standard error.
-    builder.environment().keySet().removeAll(List.of("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"));
-    Process process = builder.start();
-    try {
-      assertThat(process.waitFor(2, TimeUnit.MINUTES)).isTrue();
-    } finally {
-      process.destroyForcibly();
-    }
-    return new Run(process.exitValue(), Files.readAllLines(out), Files.readAllLines(err));
+    List<String> all = new ArrayList<>(options);
+    all.addAll(List.of("-jar", JAR.toString()));
+    all.addAll(List.of(arguments));
+    ChildJvm.Ended ended = ChildJvm.java(all.toArray(String[]::new)).run(workingDirectory);
+    return new Run(ended.exitCode(), ended.out(), ended.err());
   }
 
   private static long linesIn(Path file) throws IOException {
