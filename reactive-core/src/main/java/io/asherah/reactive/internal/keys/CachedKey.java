@@ -209,6 +209,11 @@ final class CachedKey {
     return material.withBytes(function);
   }
 
+  /** Whether the bytes are gone, with or without the cache having had it so. */
+  boolean isClosed() {
+    return material.isClosed();
+  }
+
   void close() {
     material.close();
   }

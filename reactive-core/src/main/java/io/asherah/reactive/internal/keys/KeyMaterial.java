@@ -11,6 +11,9 @@ interface KeyMaterial {
   /** Applies a function to a copy of the bytes, which is wiped when the function returns. */
   <R> Mono<R> withBytes(Function<? super byte[], ? extends @Nullable R> function);
 
+  /** Whether no further use succeeds. */
+  boolean isClosed();
+
   /** Ends every further use. */
   void close();
 
@@ -20,6 +23,11 @@ interface KeyMaterial {
       @Override
       public <R> Mono<R> withBytes(Function<? super byte[], ? extends @Nullable R> function) {
         return secret.withBytes(function);
+      }
+
+      @Override
+      public boolean isClosed() {
+        return secret.isClosed();
       }
 
       @Override

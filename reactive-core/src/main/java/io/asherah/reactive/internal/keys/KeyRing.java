@@ -10,7 +10,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * The cached keys of one partition, by id and creation time as written in records, and the one that
  * new data is sealed under. A change makes another ring, so that readers need no lock and the cache
- * can swap rings in one step.
+ * can swap rings in one step. A key whose bytes are gone, because its memory was found corrupt,
+ * counts as missing.
  */
 final class KeyRing {
   private final Map<KeyMeta, CachedKey> keys;
@@ -28,11 +29,15 @@ final class KeyRing {
   }
 
   @Nullable CachedKey latest() {
-    return latest;
+    return ifOpen(latest);
   }
 
   @Nullable CachedKey get(KeyMeta meta) {
-    return keys.get(meta);
+    return ifOpen(keys.get(meta));
+  }
+
+  private static @Nullable CachedKey ifOpen(@Nullable CachedKey key) {
+    return key == null || key.isClosed() ? null : key;
   }
 
   KeyRing with(CachedKey key) {

@@ -227,6 +227,11 @@ final class SystemKeys {
           }
 
           @Override
+          public boolean isClosed() {
+            return false;
+          }
+
+          @Override
           public void close() {
             // There is nothing to close between uses.
           }

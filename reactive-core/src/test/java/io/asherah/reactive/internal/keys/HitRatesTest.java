@@ -7,7 +7,6 @@ import com.github.benmanes.caffeine.cache.Cache;
 import com.github.benmanes.caffeine.cache.Caffeine;
 import io.asherah.reactive.EnvelopeKeyRecord;
 import io.asherah.reactive.KeyMeta;
-import io.asherah.reactive.securememory.Secret;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Arrays;
@@ -260,17 +259,12 @@ class HitRatesTest {
   private static CachedKey key() {
     return new CachedKey(
         new SealedKey(META, new EnvelopeKeyRecord(META.created(), new byte[] {1}, null, false), 0),
-        KeyMaterial.of(new NoSecret()),
+        new NoBytes(),
         null,
         Long.MAX_VALUE);
   }
 
-  private static final class NoSecret implements Secret {
-    @Override
-    public int length() {
-      return 1;
-    }
-
+  private static final class NoBytes implements KeyMaterial {
     @Override
     public <R> Mono<R> withBytes(Function<? super byte[], ? extends @Nullable R> function) {
       return Mono.empty();

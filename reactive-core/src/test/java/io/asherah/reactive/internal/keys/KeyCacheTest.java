@@ -13,6 +13,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -45,12 +46,21 @@ class KeyCacheTest {
   }
 
   private CachedKey key(SealedKey record) {
+    return key(record, new AtomicBoolean());
+  }
+
+  private CachedKey key(SealedKey record, AtomicBoolean isGone) {
     return new CachedKey(
         record,
         new KeyMaterial() {
           @Override
           public <R> Mono<R> withBytes(Function<? super byte[], ? extends @Nullable R> function) {
             return Mono.empty();
+          }
+
+          @Override
+          public boolean isClosed() {
+            return isGone.get();
           }
 
           @Override
@@ -150,6 +160,24 @@ class KeyCacheTest {
     assertThat(cache.get(RING, meta(1))).isSameAs(other);
     assertThat(cache.latest(RING)).isNull();
     assertThat(closed).containsExactly(meta(1));
+  }
+
+  @Test
+  void keyWhoseBytesAreGone_isMissing_andReplacedByTheSameOne() {
+    AtomicBoolean isGone = new AtomicBoolean();
+    CachedKey lost = cache.add(RING, key(record(1, false, 10), isGone), () -> false);
+    cache.pointLatest(RING, lost);
+    isGone.set(true);
+    assertThat(cache.get(RING, lost.meta())).isNull();
+    assertThat(cache.latest(RING)).isNull();
+
+    CachedKey again = added(1, 20);
+    cache.pointLatestIfNewest(RING, again);
+
+    assertThat(again).isNotSameAs(lost);
+    assertThat(cache.get(RING, lost.meta())).isSameAs(again);
+    assertThat(cache.latest(RING)).isSameAs(again);
+    assertThat(cache.size()).isOne();
   }
 
   @Test
