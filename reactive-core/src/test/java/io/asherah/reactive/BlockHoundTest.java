@@ -2,7 +2,8 @@ package io.asherah.reactive;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.asherah.reactive.securememory.internal.platform.LinuxMemory;
+import io.asherah.reactive.securememory.internal.platform.NativeMemory;
+import io.asherah.reactive.securememory.internal.platform.Platforms;
 import java.security.SecureRandom;
 import java.util.concurrent.Callable;
 import org.junit.jupiter.api.Test;
@@ -27,7 +28,7 @@ class BlockHoundTest {
 
   @Test
   void mlock_onAnEventLoop_isDetected() {
-    LinuxMemory memory = new LinuxMemory();
+    NativeMemory memory = Platforms.memory(false);
     assertBlocks(() -> memory.lock(0, 0));
   }
 

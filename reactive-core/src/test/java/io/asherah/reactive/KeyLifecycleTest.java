@@ -4,6 +4,7 @@ import static io.asherah.reactive.Scenario.get;
 import static io.asherah.reactive.Scenario.utf8;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.asherah.reactive.securememory.Secret;
 import io.asherah.reactive.spi.CryptoKey;
 import io.asherah.reactive.spi.KeySelector;
 import io.asherah.reactive.testsupport.Await;
@@ -531,13 +532,43 @@ class KeyLifecycleTest {
   }
 
   @Test
+  void memoryThatWasOverwritten_losesItsKeys_andTheyAreLoadedAgain() {
+    try (Scenario scenario = new Scenario()) {
+      Session session = scenario.factory.session("p");
+      DataRowRecord record = get(session.encrypt(utf8("payload")));
+      scenario.calls.take();
+      Secret another = get(scenario.secrets.create(new byte[] {1}));
+      scenario.overwriteTheEndOfTheLastRegion();
+
+      // Found when a slot of that region is wiped.
+      another.close();
+      Await.until(() -> scenario.secrets.stats().corruptedRegions() == 1);
+
+      assertThat(get(session.decrypt(record))).isEqualTo(utf8("payload"));
+      DataRowRecord later = get(session.encrypt(utf8("later")));
+      assertThat(get(session.decrypt(later))).isEqualTo(utf8("later"));
+      assertThat(scenario.calls.take()).contains("load(IK)", "decryptKey");
+    }
+  }
+
+  @Test
   void closedSecretFactory_isATypedError() {
     Scenario scenario = new Scenario();
     get(scenario.session().encrypt(utf8("payload")));
     scenario.secrets.close().block(Await.TIMEOUT);
+    scenario.calls.take();
 
     StepVerifier.create(scenario.session().encrypt(utf8("payload")))
-        .verifyError(KeyClosedException.class);
+        .verifyErrorSatisfies(
+            e -> {
+              assertThat(e)
+                  .isInstanceOf(KeyClosedException.class)
+                  .hasMessageContaining("SecretFactory was closed");
+              // Or a program that retries what is retryable would never end.
+              assertThat(((AppEncryptionException) e).isRetryable()).isFalse();
+            });
+    // No key is fetched that there is no memory for.
+    assertThat(scenario.calls.take()).isEmpty();
     StepVerifier.create(scenario.session().forget()).verifyComplete();
     scenario.factory.close().block(Await.TIMEOUT);
   }

@@ -1,9 +1,14 @@
 package io.asherah.reactive;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.asherah.reactive.securememory.LimitPolicy;
+import io.asherah.reactive.securememory.MemfdSecret;
 import io.asherah.reactive.securememory.Secret;
 import io.asherah.reactive.securememory.internal.LockedSecretFactory;
-import io.asherah.reactive.securememory.internal.platform.LinuxMemory;
+import io.asherah.reactive.securememory.internal.MemorySettings;
 import io.asherah.reactive.securememory.internal.platform.NativeMemory;
+import io.asherah.reactive.securememory.internal.platform.Platforms;
 import io.asherah.reactive.spi.CryptoKey;
 import io.asherah.reactive.spi.KeyInfo;
 import io.asherah.reactive.spi.KeyInventory;
@@ -13,6 +18,7 @@ import io.asherah.reactive.spi.Metastore;
 import io.asherah.reactive.testsupport.Await;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Proxy;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.time.Clock;
 import java.time.Duration;
@@ -48,6 +54,7 @@ final class Scenario implements AutoCloseable {
   final AtomicLong wallClockOffsetSeconds = new AtomicLong();
   final AtomicLong nativeCalls = new AtomicLong();
   final LockedSecretFactory secrets;
+  private volatile long lastLocked;
   final Recorded calls = new Recorded();
   final Metastore store;
   final SessionFactory factory;
@@ -168,8 +175,13 @@ final class Scenario implements AutoCloseable {
     this.secrets =
         new LockedSecretFactory(
             countingMemory(),
-            Duration.ofSeconds(1),
-            maxPendingCreations,
+            new MemorySettings(
+                Duration.ofSeconds(1),
+                maxPendingCreations,
+                0,
+                LimitPolicy.FAIL,
+                MemfdSecret.OFF,
+                Duration.ZERO),
             () -> time.now(TimeUnit.NANOSECONDS),
             time,
             Schedulers.parallel());
@@ -188,19 +200,32 @@ final class Scenario implements AutoCloseable {
   }
 
   private NativeMemory countingMemory() {
-    LinuxMemory real = new LinuxMemory();
+    NativeMemory real = Platforms.memory(false);
     return (NativeMemory)
         Proxy.newProxyInstance(
             NativeMemory.class.getClassLoader(),
             new Class<?>[] {NativeMemory.class},
             (proxy, method, arguments) -> {
               nativeCalls.incrementAndGet();
+              if (method.getName().equals("lock")) {
+                lastLocked = (long) arguments[0];
+              }
               try {
                 return method.invoke(real, arguments);
               } catch (InvocationTargetException e) {
                 throw Objects.requireNonNull(e.getCause());
               }
             });
+  }
+
+  /** Writes over the end of the region that was locked last, as a bug in native code would. */
+  void overwriteTheEndOfTheLastRegion() {
+    NativeMemory memory = Platforms.memory(false);
+    int region = 16_384;
+    memory.protect(lastLocked, region, NativeMemory.Access.READ_WRITE);
+    ByteBuffer bytes = memory.view(lastLocked, region);
+    bytes.put(region - 1, (byte) ~bytes.get(region - 1));
+    memory.protect(lastLocked, region, NativeMemory.Access.READ);
   }
 
   Metastore recording(Metastore metastore, String suffix) {
@@ -310,8 +335,9 @@ final class Scenario implements AutoCloseable {
   public void close() {
     factory.close().block(Await.TIMEOUT);
     Await.until(() -> secrets.stats().liveSecrets() == 0);
-    Await.until(() -> secrets.stats().lockedBytes() == 0);
     secrets.close().block(Await.TIMEOUT);
+    assertThat(secrets.stats().lockedBytes()).isZero();
+    assertThat(secrets.stats().leakedSecrets()).isZero();
   }
 
   private final class WallClock extends Clock {

@@ -41,6 +41,30 @@ final class NotBlock extends ArchCondition<JavaClass> {
               "synchronized",
               "one change at a time, on the scheduler that may block"),
           new Permit(
+              "io.asherah.reactive.securememory.internal.Arena",
+              "synchronized",
+              "one search for room at a time, on the scheduler that may block"),
+          new Permit(
+              "io.asherah.reactive.securememory.internal.ExitWipe",
+              "synchronized",
+              "keeps the list of who holds memory, on the scheduler that may block"),
+          new Permit(
+              "io.asherah.reactive.securememory.internal.ExitWipe",
+              "Thread.sleep",
+              "between two looks of the shutdown hook, on a thread of its own"),
+          new Permit(
+              "io.asherah.reactive.securememory.internal.LockedSecretFactory",
+              "synchronized",
+              "asks the system once for its limits, on the scheduler that may block"),
+          new Permit(
+              "io.asherah.reactive.securememory.internal.LockedSecretFactory",
+              "CountDownLatch",
+              "what the shutdown hook waits for, on a thread of its own"),
+          new Permit(
+              "io.asherah.reactive.securememory.internal.Drbg",
+              "SecureRandom",
+              "seeds and draws on the scheduler that may block"),
+          new Permit(
               "io.asherah.reactive.internal.crypto.Aes256Gcm",
               "ThreadLocal",
               "a cipher for each thread, which costs more than a small payload to get; it never"

@@ -44,6 +44,7 @@ enum Rule {
               resideInAnyPackage(
                   "io.asherah.reactive.securememory..",
                   "java..",
+                  "javax.crypto..",
                   "reactor.core..",
                   "reactor.util..",
                   "org.reactivestreams..",
@@ -204,6 +205,8 @@ enum Rule {
           .that()
           .doNotHaveFullyQualifiedName(Packages.SHARED_LOAD)
           .and()
+          .doNotHaveFullyQualifiedName(Packages.SECRET_READ)
+          .and()
           .doNotHaveFullyQualifiedName(Packages.TESTS_WAIT)
           .should()
           .accessTargetWhere(Calls.SUBSCRIBE),
@@ -238,6 +241,10 @@ enum Rule {
             .flatMap(module -> module.exportedPackages.stream())
             .toArray(String[]::new);
     static final String SHARED_LOAD = "io.asherah.reactive.internal.keys.SharedLoads";
+
+    /** An operator, which hands the subscriber it was given on to another Mono. */
+    static final String SECRET_READ = "io.asherah.reactive.securememory.internal.SecretRead";
+
     static final String TEST_KIT = "io.asherah.reactive.testkit..";
 
     /** Where the tests of the test kit wait for answers, on the thread of JUnit. */

@@ -77,10 +77,20 @@ class RuleTest {
   @Test
   void sharedLoadSubscribes_once() {
     // So its exemption is needed, and the rule finds real code.
-    assertThat(subscribing(Module.classesOf(List.of(Module.SECURE_MEMORY, Module.CORE))))
+    assertThat(subscribing(Module.classesOf(List.of(Module.CORE))))
         .singleElement()
         .asString()
         .contains(Rule.Packages.SHARED_LOAD, "subscribe(");
+  }
+
+  @Test
+  void secretRead_handsItsSubscriberOn_once() {
+    assertThat(subscribing(Module.classesOf(List.of(Module.SECURE_MEMORY))))
+        .singleElement()
+        .asString()
+        .contains(
+            Rule.Packages.SECRET_READ + ".subscribe(reactor.core.CoreSubscriber)",
+            "Mono.subscribe(reactor.core.CoreSubscriber)");
   }
 
   @Test

@@ -19,6 +19,11 @@ public final class MemoryLimitException extends SecureMemoryException {
    * @param requestedBytes what it tried to lock in addition
    */
   public MemoryLimitException(long limitBytes, long lockedBytes, long requestedBytes) {
+    this(limitBytes, lockedBytes, requestedBytes, "");
+  }
+
+  private MemoryLimitException(
+      long limitBytes, long lockedBytes, long requestedBytes, String addition) {
     super(
         "cannot lock %d more bytes of memory: this factory holds %d, the limit of the process is %s. "
                 .formatted(
@@ -26,11 +31,29 @@ public final class MemoryLimitException extends SecureMemoryException {
                     lockedBytes,
                     limitBytes < 0 ? "unlimited" : limitBytes + " bytes")
             + "Raise it (ulimit -l, LimitMEMLOCK= of systemd, ulimits of the container) or cache"
-            + " fewer keys",
+            + " fewer keys"
+            + addition,
         null);
     this.limitBytes = limitBytes;
     this.lockedBytes = lockedBytes;
     this.requestedBytes = requestedBytes;
+  }
+
+  /**
+   * Makes one for a budget that is not available.
+   *
+   * @param limitBytes the soft {@code RLIMIT_MEMLOCK} of the process, or -1 where it is unlimited
+   * @param lockedBytes what the factory had locked before
+   * @param requestedBytes what the budget takes, whole regions
+   * @return an exception whose message names the option
+   */
+  public static MemoryLimitException forBudget(
+      long limitBytes, long lockedBytes, long requestedBytes) {
+    return new MemoryLimitException(
+        limitBytes,
+        lockedBytes,
+        requestedBytes,
+        "; memoryBudget asks for it, lower that or set LimitPolicy.WARN");
   }
 
   /**

@@ -14,9 +14,17 @@ public final class NativeCallException extends SecureMemoryException {
    * @param errno the error number it left, as in {@code errno.h}
    */
   public NativeCallException(String call, int errno) {
-    super(call + " failed with errno " + errno, null);
+    super(call + " failed with errno " + errno + hint(errno), null);
     this.call = call;
     this.errno = errno;
+  }
+
+  private static String hint(int errno) {
+    // ENOMEM, the same number on all Unixes.
+    return errno == 12
+        ? " (ENOMEM): there is no memory left, or too many regions are mapped (vm.max_map_count of"
+            + " Linux)"
+        : "";
   }
 
   /**

@@ -31,7 +31,7 @@ import reactor.core.scheduler.Schedulers;
  * }
  * }</pre>
  *
- * <p>The keys that are wrapped lie in locked memory, which needs 64-bit Linux. With BlockHound
+ * <p>The keys that are wrapped lie in locked memory, on platforms that have it. With BlockHound
  * installed the tests also find calls that block. Safe for use by many threads if the service is.
  */
 public interface KeyManagementServiceTestKit {

@@ -69,7 +69,7 @@ public final class KeyHierarchy {
     this.memory = new KeyMemory(secrets, gate, timing.timer());
     this.events =
         new KeyEvents(recorder, timing.clock(), Schedulers.boundedElastic(), timing.continuation());
-    this.loads = new SharedLoads(memory.scheduler(), timing, settings);
+    this.loads = new SharedLoads(memory.scheduler(), timing, settings, memory::requireOpen);
     this.backEnds = new BackEnds(metastore, kms, settings, timing, recorder);
     KeyRules rules = new KeyRules(policy, timing);
     Shredded shredded = new Shredded();

@@ -37,6 +37,13 @@ final class KeyMemory {
     return secrets.scheduler();
   }
 
+  /** Throws where no key can be had any more, so that none is asked for. */
+  void requireOpen() {
+    if (secrets.isClosed()) {
+      throw failure(new SecretClosedException("the secret factory is closed"));
+    }
+  }
+
   /**
    * Moves a key into locked memory; the array is wiped whatever happens. Many keys that are loaded
    * at the same moment wait for their turn, for about five seconds at most.
@@ -82,7 +89,13 @@ final class KeyMemory {
       return new OverloadedException(message, e);
     }
     if (e instanceof SecretClosedException) {
-      return new KeyClosedException(message, e);
+      return secrets.isClosed()
+          ? new KeyClosedException(
+              "the SecretFactory was closed, by the program, by purgeAll() or because the JVM shuts"
+                  + " down; no key can be had any more",
+              e,
+              false)
+          : new KeyClosedException(message, e);
     }
     return new AppEncryptionException(message, e, false);
   }

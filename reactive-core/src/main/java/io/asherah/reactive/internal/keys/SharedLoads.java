@@ -45,6 +45,7 @@ final class SharedLoads {
   /** Also those that were forgotten, whose subscribers still wait. */
   private final Set<Load<?>> running = ConcurrentHashMap.newKeySet();
 
+  private final Runnable precondition;
   private final Scheduler registration;
   private final Timing timing;
   private final Duration timeout;
@@ -52,7 +53,13 @@ final class SharedLoads {
   private final Sinks.Empty<Void> closing = Sinks.empty();
   private volatile boolean closed;
 
-  SharedLoads(Scheduler registration, Timing timing, LoadSettings settings) {
+  /**
+   * Makes one without loads.
+   *
+   * @param precondition throws where no load can succeed any more
+   */
+  SharedLoads(Scheduler registration, Timing timing, LoadSettings settings, Runnable precondition) {
+    this.precondition = precondition;
     this.registration = registration;
     this.timing = timing;
     this.timeout = settings.loadTimeout();
@@ -171,6 +178,9 @@ final class SharedLoads {
     Mono.defer(
             () -> {
               T hit = cached.get();
+              if (hit == null) {
+                precondition.run();
+              }
               return hit != null ? Mono.just(hit) : loader.apply(() -> load.forgotten);
             })
         .contextWrite(none -> CallGuard.only(contextKeys, callers).put(Load.class, load))

@@ -13,7 +13,7 @@ import reactor.core.scheduler.Scheduler;
  * subscriber, so that exactly one side owns it whenever the subscriber cancels. {@code publishOn}
  * alone loses a value that is under way when it is cancelled, without discarding it.
  */
-final class Handover<T> {
+final class Handover<T> implements Receiver<T> {
   private static final Object GONE = new Object();
 
   private final Consumer<? super T> release;
@@ -53,8 +53,8 @@ final class Handover<T> {
         Handover::abandon);
   }
 
-  /** Gives the value away; called once by the producer, on any thread. */
-  void put(T value) {
+  @Override
+  public void put(T value) {
     if (slot.compareAndSet(null, value)) {
       arrival().success(this);
     } else {
@@ -62,15 +62,15 @@ final class Handover<T> {
     }
   }
 
-  /** Tells the subscriber that there will be no value. */
-  void fail(Throwable error) {
+  @Override
+  public void fail(Throwable error) {
     if (!isAbandoned()) {
       arrival().error(error);
     }
   }
 
-  /** Whether the subscriber is gone, so that the producer need not start. */
-  boolean isAbandoned() {
+  @Override
+  public boolean isAbandoned() {
     return slot.get() == GONE;
   }
 

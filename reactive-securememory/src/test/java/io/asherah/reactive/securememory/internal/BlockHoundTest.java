@@ -2,7 +2,8 @@ package io.asherah.reactive.securememory.internal;
 
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.asherah.reactive.securememory.internal.platform.LinuxMemory;
+import io.asherah.reactive.securememory.internal.platform.NativeMemory;
+import io.asherah.reactive.securememory.internal.platform.Platforms;
 import io.asherah.reactive.testsupport.Await;
 import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.Test;
@@ -28,14 +29,14 @@ class BlockHoundTest {
 
   @Test
   void mlock_onAnEventLoop_isDetected() {
-    LinuxMemory memory = new LinuxMemory();
+    NativeMemory memory = Platforms.memory(false);
     assertBlocks(() -> memory.lock(0, 0));
   }
 
   @Test
   void mprotect_onAnEventLoop_isDetected() {
-    LinuxMemory memory = new LinuxMemory();
-    assertBlocks(() -> memory.protect(0, 0, LinuxMemory.Access.NONE));
+    NativeMemory memory = Platforms.memory(false);
+    assertBlocks(() -> memory.protect(0, 0, NativeMemory.Access.NONE));
   }
 
   private interface Blocking {

@@ -2,98 +2,82 @@ package io.asherah.reactive.securememory.internal;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.sun.jna.Pointer;
+import io.asherah.reactive.securememory.Secret;
 import io.asherah.reactive.testsupport.Await;
-import java.io.File;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
+import io.asherah.reactive.testsupport.ChildJvm;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.concurrent.TimeUnit;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
-/** Reads closed memory in a JVM of its own, which must not survive it. */
+/** Reads memory that is not open in a JVM of its own, which must not survive it. */
 class ClosedRegionCrashIT {
 
-  /** The program of the child: opens a window, lets it pass, reads the address. */
+  /** The program of the child: makes a secret, does what it is told, reads an address. */
   static final class Child {
     public static void main(String[] arguments) {
       try (Memory memory = new Memory(Duration.ofSeconds(1))) {
         byte[] key = new byte[32];
         key[0] = 42;
-        memory.factory.create(key).block();
-        long address = memory.recording.lastLockedAddress();
-        com.sun.jna.Pointer pointer = new com.sun.jna.Pointer(address);
-        System.out.println("open " + pointer.getByte(0));
-        if (arguments[0].equals("closed")) {
-          memory.time.advanceTimeBy(Duration.ofSeconds(1));
-          Await.until(() -> memory.factory.stats().closes() == 1);
+        Secret secret = memory.factory.create(key).block(Await.TIMEOUT);
+        Pointer region = new Pointer(memory.recording.lastLockedAddress());
+        System.out.println("open " + region.getByte(0));
+        long offset =
+            switch (arguments[0]) {
+              case "before" -> -1;
+              case "behind" -> Arena.REGION_BYTES;
+              default -> 0;
+            };
+        switch (arguments[0]) {
+          case "closed" -> {
+            memory.time.advanceTimeBy(Duration.ofSeconds(1));
+            Await.until(() -> memory.factory.stats().closes() == 1);
+          }
+          case "returned" -> {
+            secret.close();
+            memory.returnIdleRegions();
+          }
+          default -> {}
         }
-        long offset = arguments[0].equals("guard") ? 4_096 : 0;
-        System.out.printf("reading 0x%016x%n", address + offset);
+        System.out.printf("reading 0x%016x%n", Pointer.nativeValue(region) + offset);
         System.out.flush();
-        System.out.println("read " + pointer.getByte(offset));
+        System.out.println("read " + region.getByte(offset));
+        secret.close();
       }
     }
   }
 
-  @Test
-  void readingAClosedRegion_endsTheProcess(@TempDir Path directory) throws Exception {
-    assertCrash(directory, "closed");
+  @ParameterizedTest
+  @CsvSource({
+    "closed, 2 (SEGV_ACCERR)",
+    // The guard pages: the last byte of the one, the first byte of the other.
+    "before, 2 (SEGV_ACCERR)",
+    "behind, 2 (SEGV_ACCERR)",
+    "returned, 1 (SEGV_MAPERR)"
+  })
+  void readingWhatIsNotOpen_endsTheProcess(String what, String code, @TempDir Path directory) {
+    ChildJvm.Ended ended = ChildJvm.main(Child.class, what).run(directory);
+
+    assertThat(ended.exitCode()).as(ended.toString()).isEqualTo(134);
+    assertThat(ended.out()).contains("open 42").noneMatch(line -> line.startsWith("read "));
+    String address =
+        ended.out().stream()
+            .filter(line -> line.startsWith("reading "))
+            .map(line -> line.substring("reading ".length()))
+            .findFirst()
+            .orElseThrow();
+    assertThat(ended.crashReport())
+        .contains("siginfo: si_signo: 11 (SIGSEGV), si_code: " + code + ", si_addr: " + address);
   }
 
   @Test
-  void readingPastTheRegion_endsTheProcess(@TempDir Path directory) throws Exception {
-    assertCrash(directory, "guard");
-  }
+  void readingAnOpenRegion_doesNot(@TempDir Path directory) {
+    ChildJvm.Ended ended = ChildJvm.main(Child.class, "open").run(directory);
 
-  @Test
-  void readingAnOpenRegion_doesNot(@TempDir Path directory) throws Exception {
-    Result result = run(directory, "open");
-
-    assertThat(result.output).contains("open 42").contains("read 42");
-    assertThat(result.exitCode).isZero();
-  }
-
-  private static void assertCrash(Path directory, String what) throws Exception {
-    Result result = run(directory, what);
-
-    assertThat(result.output).contains("open 42").doesNotContain("\nread ");
-    assertThat(result.exitCode).as(result.output).isEqualTo(134);
-    Matcher address = Pattern.compile("reading (0x[0-9a-f]{16})").matcher(result.output);
-    assertThat(address.find()).isTrue();
-    assertThat(Files.readString(directory.resolve("hs_err.log"), StandardCharsets.UTF_8))
-        .containsPattern(
-            "siginfo: si_signo: 11 \\(SIGSEGV\\), si_code: 2 \\(SEGV_ACCERR\\), si_addr: "
-                + address.group(1));
-  }
-
-  private record Result(int exitCode, String output) {}
-
-  private static Result run(Path directory, String what) throws Exception {
-    String java = System.getProperty("java.home") + "/bin/java";
-    Process process =
-        new ProcessBuilder(
-                "sh",
-                "-c",
-                "ulimit -c 0; exec \"$@\"",
-                "sh",
-                java,
-                "-XX:ErrorFile=" + directory.resolve("hs_err.log"),
-                "-XX:+IgnoreUnrecognizedVMOptions",
-                "--enable-native-access=ALL-UNNAMED",
-                "-cp",
-                System.getProperty(
-                    "surefire.test.class.path", System.getProperty("java.class.path")),
-                Child.class.getName(),
-                what)
-            .directory(directory.toFile())
-            .redirectErrorStream(true)
-            .redirectOutput(new File(directory.toFile(), "output.txt"))
-            .start();
-    assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
-    return new Result(process.exitValue(), Files.readString(directory.resolve("output.txt")));
+    assertThat(ended.out()).contains("open 42", "read 42");
+    assertThat(ended.exitCode()).isZero();
   }
 }

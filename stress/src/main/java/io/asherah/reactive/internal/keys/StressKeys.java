@@ -51,7 +51,8 @@ final class StressKeys {
         StressSecrets.timer(),
         new Timing(Clock.systemUTC(), () -> 0, StressSecrets.timer(), Schedulers.immediate()),
         new LoadSettings(
-            Duration.ofSeconds(1), Duration.ofSeconds(1), 1, Duration.ofSeconds(1), 1, Set.of()));
+            Duration.ofSeconds(1), Duration.ofSeconds(1), 1, Duration.ofSeconds(1), 1, Set.of()),
+        () -> {});
   }
 
   static Mono<CachedKey> load(SharedLoads loads, KeyCache cache, String ring, CachedKey key) {

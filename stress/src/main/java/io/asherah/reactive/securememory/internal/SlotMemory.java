@@ -8,26 +8,30 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
- * Slots of direct buffers in place of mapped memory, so that a secret costs no system call. What
- * would end the process on real pages shows in the bytes: those of a slot that is unreadable or was
- * unmapped are {@link #UNREADABLE}, and an unmapped slot is soon that of another secret.
+ * Pieces of direct buffers in place of mapped memory, so that a region costs no system call. What
+ * would end the process on real pages shows in the bytes: those of a region that is unreadable or
+ * was unmapped are {@link #UNREADABLE}, and an unmapped one is soon another region.
  */
 final class SlotMemory implements NativeMemory {
   static final int PAGE = 256;
+
+  /** The largest region there can be, in bytes. */
+  static final int REGION = 4 * PAGE;
+
   static final byte UNREADABLE = (byte) 0xee;
 
-  private static final int SLOTS_OF_A_BUFFER = 4_096;
-  private static final long GUARDED_SLOT = 3L * PAGE;
+  private static final int REGIONS_OF_A_BUFFER = 1_024;
+  private static final long GUARDED_REGION = REGION + 2L * PAGE;
 
-  private final List<Slot[]> buffers = new CopyOnWriteArrayList<>();
+  private final List<Region[]> buffers = new CopyOnWriteArrayList<>();
   private final Queue<Long> unused = new ConcurrentLinkedQueue<>();
 
-  private static final class Slot {
+  private static final class Region {
     private final ByteBuffer bytes;
-    private final byte[] hidden = new byte[PAGE];
+    private final byte[] hidden = new byte[REGION];
     private boolean unreadable;
 
-    Slot(ByteBuffer bytes) {
+    Region(ByteBuffer bytes) {
       this.bytes = bytes;
     }
 
@@ -47,15 +51,15 @@ final class SlotMemory implements NativeMemory {
     }
 
     void overwrite() {
-      for (int i = 0; i < PAGE; i++) {
+      for (int i = 0; i < REGION; i++) {
         bytes.put(i, UNREADABLE);
       }
     }
   }
 
-  private Slot slot(long address) {
-    int number = (int) (address / GUARDED_SLOT);
-    return buffers.get(number / SLOTS_OF_A_BUFFER)[number % SLOTS_OF_A_BUFFER];
+  private Region region(long address) {
+    int number = (int) (address / GUARDED_REGION);
+    return buffers.get(number / REGIONS_OF_A_BUFFER)[number % REGIONS_OF_A_BUFFER];
   }
 
   @Override
@@ -69,40 +73,45 @@ final class SlotMemory implements NativeMemory {
   }
 
   @Override
+  public boolean mayExceedLockLimit() {
+    return false;
+  }
+
+  @Override
   public long map(long length) {
-    if (length != GUARDED_SLOT) {
-      throw new IllegalArgumentException("a slot is for a secret of one page");
+    if (length > GUARDED_REGION) {
+      throw new IllegalArgumentException("a region has at most " + REGION + " bytes here");
     }
     Long address = unused.poll();
     return address == null ? addBuffer() : address;
   }
 
   private synchronized long addBuffer() {
-    ByteBuffer buffer = ByteBuffer.allocateDirect(SLOTS_OF_A_BUFFER * PAGE);
-    Slot[] slots = new Slot[SLOTS_OF_A_BUFFER];
-    for (int i = 0; i < slots.length; i++) {
-      slots[i] = new Slot(buffer.slice(i * PAGE, PAGE));
+    ByteBuffer buffer = ByteBuffer.allocateDirect(REGIONS_OF_A_BUFFER * REGION);
+    Region[] regions = new Region[REGIONS_OF_A_BUFFER];
+    for (int i = 0; i < regions.length; i++) {
+      regions[i] = new Region(buffer.slice(i * REGION, REGION));
     }
-    long first = buffers.size() * SLOTS_OF_A_BUFFER * GUARDED_SLOT;
-    buffers.add(slots);
-    for (int i = 1; i < slots.length; i++) {
-      unused.add(first + i * GUARDED_SLOT);
+    long first = buffers.size() * REGIONS_OF_A_BUFFER * GUARDED_REGION;
+    buffers.add(regions);
+    for (int i = 1; i < regions.length; i++) {
+      unused.add(first + i * GUARDED_REGION);
     }
     return first;
   }
 
   @Override
   public void unmap(long address, long length) {
-    slot(address).overwrite();
+    region(address).overwrite();
     unused.add(address);
   }
 
   @Override
   public void protect(long address, long length, Access access) {
     if (access == Access.NONE) {
-      slot(address).hide();
+      region(address).hide();
     } else {
-      slot(address).show();
+      region(address).show();
     }
   }
 
@@ -115,6 +124,11 @@ final class SlotMemory implements NativeMemory {
   public void unlock(long address, long length) {}
 
   @Override
+  public Hiding hide(long address, long length) {
+    return Hiding.NOT_AVAILABLE;
+  }
+
+  @Override
   public void excludeFromCoreDumps(long address, long length) {}
 
   @Override
@@ -122,6 +136,6 @@ final class SlotMemory implements NativeMemory {
 
   @Override
   public ByteBuffer view(long address, int length) {
-    return slot(address).bytes.slice(0, length);
+    return region(address).bytes.slice((int) (address % GUARDED_REGION) - PAGE, length);
   }
 }

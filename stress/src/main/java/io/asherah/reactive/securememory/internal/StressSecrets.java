@@ -1,5 +1,7 @@
 package io.asherah.reactive.securememory.internal;
 
+import io.asherah.reactive.securememory.LimitPolicy;
+import io.asherah.reactive.securememory.MemfdSecret;
 import io.asherah.reactive.securememory.Secret;
 import io.asherah.reactive.securememory.SecretClosedException;
 import java.time.Duration;
@@ -57,8 +59,8 @@ public final class StressSecrets {
     try {
       return new LockedSecretFactory(
           new SlotMemory(),
-          accessWindow,
-          Integer.MAX_VALUE,
+          new MemorySettings(
+              accessWindow, Integer.MAX_VALUE, 0, LimitPolicy.FAIL, MemfdSecret.OFF, Duration.ZERO),
           System::nanoTime,
           new IdleChecks(),
           Schedulers.immediate());
@@ -72,19 +74,37 @@ public final class StressSecrets {
     return new IdleChecks();
   }
 
-  static LockedRegion region(LockedSecretFactory factory, int value) {
-    byte[] bytes = new byte[SlotMemory.PAGE];
-    Arrays.fill(bytes, (byte) value);
-    return LockedRegion.allocate(factory, bytes);
+  /** A slot in a region of its own. */
+  static Slot slot(LockedSecretFactory factory, int value) {
+    return slot(
+        factory,
+        new Arena(factory, SlotMemory.PAGE, factory == STRICT),
+        SlotMemory.PAGE / 2,
+        value);
   }
 
-  static Secret secret(LockedSecretFactory factory, LockedRegion region) {
-    return new LockedSecret(factory, region, SlotMemory.PAGE);
+  /** A slot in a region of that arena. */
+  static Slot slot(LockedSecretFactory factory, Arena arena, int length, int value) {
+    factory.prepare();
+    byte[] bytes = new byte[length];
+    Arrays.fill(bytes, (byte) value);
+    Slot slot = arena.take(length);
+    slot.region.write(slot, bytes, Receiver.of(filled -> {}, StressSecrets::unexpected));
+    return slot;
+  }
+
+  private static void unexpected(Throwable reason) {
+    throw new AssertionError(reason);
+  }
+
+  /** Without the watch for secrets that are lost, which costs more than the secret. */
+  static Secret secret(LockedSecretFactory factory, Slot slot) {
+    return new LockedSecret(factory, slot);
   }
 
   /** A secret of that byte. */
   public static Secret secret(int value) {
-    return secret(WARM, region(WARM, value));
+    return secret(WARM, slot(WARM, value));
   }
 
   /** How a read ended: in the name of what was read, or "closed". */

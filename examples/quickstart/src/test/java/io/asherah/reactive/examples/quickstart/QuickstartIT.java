@@ -97,7 +97,7 @@ class QuickstartIT {
     assertThat(run.out).isEmpty();
     assertThat(run.err).hasSize(2);
     assertThat(run.err).first().asString().contains("static key management service");
-    assertThat(run.err).last().asString().startsWith("quickstart: JNA could not load");
+    assertThat(run.err).last().asString().startsWith("quickstart: jna.noclasspath is set");
   }
 
   private record Run(int exitCode, List<String> out, List<String> err) {

@@ -15,6 +15,9 @@ public interface NativeMemory {
   /** The soft limit of locked memory of this process in bytes, -1 where there is none. */
   long lockLimit();
 
+  /** Whether this process may lock more than {@link #lockLimit} says, being privileged. */
+  boolean mayExceedLockLimit();
+
   /** Reserves private memory that can neither be read nor written, and returns its address. */
   long map(long length);
 
@@ -30,6 +33,14 @@ public interface NativeMemory {
   /** Undoes {@link #lock}. */
   void unlock(long address, long length);
 
+  /**
+   * Replaces reserved pages by pages that nobody but this process can read, not even through {@code
+   * /proc/<pid>/mem}. They are locked, readable and writable afterwards, and left out of core
+   * dumps; neither {@link #lock} nor {@link #unlock} nor {@link #excludeFromCoreDumps} is called
+   * for them.
+   */
+  Hiding hide(long address, long length);
+
   /** Leaves the memory out of core dumps. */
   void excludeFromCoreDumps(long address, long length);
 
@@ -44,5 +55,14 @@ public interface NativeMemory {
     NONE,
     READ,
     READ_WRITE
+  }
+
+  /** How {@link #hide} ended. */
+  enum Hiding {
+    HIDDEN,
+    /** The system, or a filter around this process, has no such pages. Nothing was changed. */
+    NOT_AVAILABLE,
+    /** The process may not lock that much. Nothing was changed. */
+    LIMIT_REACHED
   }
 }
