@@ -1,5 +1,6 @@
 package io.asherah.reactive;
 
+import io.asherah.reactive.internal.crypto.Aes256Gcm;
 import java.time.Duration;
 import java.util.Locale;
 import java.util.Objects;
@@ -120,6 +121,11 @@ public final class CryptoPolicy {
    */
   public int maxCachedIntermediateKeys() {
     return maxCachedIntermediateKeys;
+  }
+
+  /** How much locked memory the cached keys take, apart from the few system keys. */
+  long mostKeyBytes() {
+    return cacheIntermediateKeys ? (long) maxCachedIntermediateKeys * Aes256Gcm.KEY_LENGTH : 0;
   }
 
   /**
@@ -283,8 +289,8 @@ public final class CryptoPolicy {
 
     /**
      * How many intermediate keys are kept in memory, all partitions together. The least useful are
-     * wiped beyond it, by the thread that adds one: there are never more than two too many, since
-     * two threads do that. Each takes one locked page (4,096 bytes on most machines).
+     * wiped beyond it, by the thread that adds one: there is never more than one too many. Each
+     * takes 32 bytes of locked memory.
      *
      * @param maxCachedIntermediateKeys at least 1; default 1,000
      * @return this builder

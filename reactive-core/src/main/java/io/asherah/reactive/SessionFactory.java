@@ -70,6 +70,7 @@ public final class SessionFactory {
         given != null
             ? given
             : SecretFactory.builder()
+                .memoryBudget(builder.cryptoPolicy.mostKeyBytes())
                 .ticker(builder.ticker)
                 .continuationScheduler(builder.continuationScheduler)
                 .build();
@@ -392,7 +393,8 @@ public final class SessionFactory {
     /**
      * The locked memory to use, for instance one that several factories share.
      *
-     * @param secretFactory default one of its own, closed together with the factory
+     * @param secretFactory default one of its own, closed together with the factory, whose memory
+     *     budget is what the keys of the {@link #cryptoPolicy} take
      * @return this builder
      */
     public Builder secretFactory(SecretFactory secretFactory) {
