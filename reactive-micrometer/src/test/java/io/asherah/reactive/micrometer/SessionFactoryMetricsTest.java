@@ -11,6 +11,7 @@ import io.asherah.reactive.testsupport.Await;
 import io.micrometer.core.instrument.Metrics;
 import io.micrometer.core.instrument.Tags;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 
 class SessionFactoryMetricsTest {
@@ -59,7 +60,15 @@ class SessionFactoryMetricsTest {
                 + " [tag(kind=intermediate), tag(product=product), tag(service=service)] null",
             "GAUGE secret.inuse [tag(product=product), tag(service=service)] null",
             "GAUGE asherah.memory.locked [tag(product=product), tag(service=service)] bytes",
-            "GAUGE asherah.memory.regions.open [tag(product=product), tag(service=service)] null");
+            "GAUGE asherah.memory.regions.open [tag(product=product), tag(service=service)] null",
+            "GAUGE asherah.memory.hidden [tag(product=product), tag(service=service)] bytes",
+            "GAUGE asherah.memory.limit [tag(product=product), tag(service=service)] bytes",
+            "GAUGE asherah.memory.queue [tag(product=product), tag(service=service)] null",
+            "COUNTER asherah.memory.regions.opens [tag(product=product), tag(service=service)] null",
+            "COUNTER asherah.memory.regions.closes [tag(product=product), tag(service=service)] null",
+            "COUNTER asherah.memory.regions.corrupted [tag(product=product), tag(service=service)]"
+                + " null",
+            "COUNTER secret.leaked [tag(product=product), tag(service=service)] null");
     assertThat(Metrics.globalRegistry.getMeters()).isEmpty();
     factory.close().block(Await.TIMEOUT);
   }
@@ -81,6 +90,7 @@ class SessionFactoryMetricsTest {
     assertThat(gauge("asherah.memory.locked")).isEqualTo(stats.memory().lockedBytes());
     assertThat(stats.memory().openRegions()).isPositive();
     assertThat(gauge("asherah.memory.regions.open")).isEqualTo(stats.memory().openRegions());
+    assertThat(gauge("asherah.memory.limit")).isPositive();
 
     factory.close().block(Await.TIMEOUT);
 
@@ -88,8 +98,16 @@ class SessionFactoryMetricsTest {
   }
 
   private void assertEverythingIsZero() {
+    Await.until(() -> gauge("asherah.memory.queue") == 0);
     assertThat(registry.getMeters())
-        .hasSize(5)
+        .hasSize(12)
+        .filteredOn(
+            meter ->
+                !List.of(
+                        "asherah.memory.limit",
+                        "asherah.memory.regions.opens",
+                        "asherah.memory.regions.closes")
+                    .contains(meter.getId().getName()))
         .allSatisfy(
             meter -> assertThat(meter.measure().iterator().next().getValue()).isEqualTo(0.0));
   }
@@ -104,7 +122,7 @@ class SessionFactoryMetricsTest {
 
     encrypt(other, "one");
 
-    assertThat(registry.getMeters()).hasSize(10);
+    assertThat(registry.getMeters()).hasSize(24);
     assertThat(gauge("asherah.keys.cached", TAGS.and("kind", "intermediate"))).isZero();
     assertThat(gauge("asherah.keys.cached", otherTags.and("kind", "intermediate"))).isOne();
     factory.close().block(Await.TIMEOUT);
@@ -122,7 +140,7 @@ class SessionFactoryMetricsTest {
 
     encrypt(after, "one");
 
-    assertThat(registry.getMeters()).hasSize(5);
+    assertThat(registry.getMeters()).hasSize(12);
     assertThat(gauge("asherah.keys.cached", TAGS.and("kind", "system"))).isOne();
     assertThat(gauge("asherah.keys.cached", TAGS.and("kind", "intermediate"))).isOne();
     after.close().block(Await.TIMEOUT);
