@@ -66,9 +66,13 @@ public final class LockedSecretFactory implements SecretFactory {
   private final Set<LockedRegion> regions = ConcurrentHashMap.newKeySet();
   private final AtomicInteger pendingCreations = new AtomicInteger();
   private final AtomicInteger queueDepth = new AtomicInteger();
+
+  /** Slots and regions that were given up and are not free yet, and what waits for one of them. */
   private final AtomicInteger comingRoom = new AtomicInteger();
+
   private final AtomicLong roomsThatCame = new AtomicLong();
   private final Queue<Runnable> waitingForRoom = new ConcurrentLinkedQueue<>();
+
   private final AtomicLong liveSecrets = new AtomicLong();
   private final AtomicLong leakedSecrets = new AtomicLong();
   private final AtomicLong lockedBytes = new AtomicLong();
