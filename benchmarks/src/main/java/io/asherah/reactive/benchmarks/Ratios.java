@@ -62,7 +62,9 @@ public final class Ratios {
 
     boolean tooSlow = false;
     for (Pair pair : pairs) {
+      // Canonical's reads of one secret overlap on a busy machine, and are warm then.
       if (pair.benchmark.startsWith(WarmRead.class.getSimpleName())
+          && !pair.benchmark.contains(Sharing.SHARED.name().toLowerCase(Locale.ROOT))
           && !(pair.ratio() >= LEAST_WARM_READ_RATIO)) {
         System.err.printf(
             Locale.ROOT,
