@@ -368,11 +368,14 @@ public final class LockedSecretFactory implements SecretFactory {
 
   /** Ends a secret and has its slot wiped; true for the one caller that did. */
   boolean end(Slot slot) {
+    // So that close() of the factory, which may find the slot ended, does not end before it counts.
+    outstanding.incrementAndGet();
     boolean ended = slot.end();
     if (ended) {
       liveSecrets.decrementAndGet();
       slot.region.free(slot);
     }
+    settled();
     return ended;
   }
 
