@@ -359,7 +359,9 @@ public final class LockedSecretFactory implements SecretFactory {
   }
 
   private void leaked(Slot slot) {
-    if (end(slot) && leakedSecrets.getAndIncrement() == 0) {
+    // Who closes a factory need not close its secrets, whose region may still be on its way out.
+    boolean isLost = !slot.region.isPurged();
+    if (end(slot) && isLost && leakedSecrets.getAndIncrement() == 0) {
       log.warn(
           "A secret was lost without close(); it was wiped now that the garbage collector has found"
               + " it, later ones are only counted (SecureMemoryStats.leakedSecrets)");
