@@ -6,8 +6,9 @@ import java.util.function.BooleanSupplier;
 
 /** Waits for what happens on another thread. */
 public final class Await {
-  /** How long a test waits for anything before it fails. */
-  public static final Duration TIMEOUT = Duration.ofSeconds(30);
+  /** How long a test waits for anything before it fails; longer on an emulated processor. */
+  public static final Duration TIMEOUT =
+      Duration.ofSeconds(Boolean.getBoolean("test.emulated") ? 100 : 30);
 
   private Await() {}
 
