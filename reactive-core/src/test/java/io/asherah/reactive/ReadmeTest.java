@@ -2,6 +2,7 @@ package io.asherah.reactive;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.asherah.reactive.testsupport.Samples;
 import java.io.IOException;
 import org.junit.jupiter.api.Test;
 import reactor.core.publisher.Mono;
@@ -39,7 +40,7 @@ class ReadmeTest {
 
   @Test
   void readme_showsTheSample() throws IOException {
-    assertThat(Samples.inDocument("README.md"))
+    assertThat(Samples.inDocument("README.md", "java"))
         .containsExactly(Samples.inTest(ReadmeTest.class, "sample"));
   }
 }

@@ -5,6 +5,7 @@ import static io.asherah.reactive.Scenario.utf8;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.asherah.reactive.testsupport.Await;
+import io.asherah.reactive.testsupport.Samples;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
@@ -135,7 +136,7 @@ class RecipesTest {
 
   @Test
   void document_showsTheCode() throws IOException {
-    List<String> shown = Samples.inDocument("docs/recipes.md");
+    List<String> shown = Samples.inDocument("docs/recipes.md", "java");
     assertThat(shown)
         .containsExactly(
             Samples.inTest(RecipesTest.class, "many records"),

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.asherah.reactive.securememory.SecretFactory;
 import io.asherah.reactive.testsupport.Await;
+import io.asherah.reactive.testsupport.Samples;
 import java.io.IOException;
 import java.security.GeneralSecurityException;
 import java.util.HexFormat;
@@ -43,7 +44,7 @@ class SecureMemoryGuideTest {
 
   @Test
   void sample_isThatOfTheGuide() throws IOException {
-    assertThat(Samples.inDocument("docs/secure-memory.md"))
+    assertThat(Samples.inDocument("docs/secure-memory.md", "java"))
         .containsExactly(Samples.inTest(SecureMemoryGuideTest.class, "sample"));
   }
 

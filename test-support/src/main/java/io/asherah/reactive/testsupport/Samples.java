@@ -1,6 +1,4 @@
-package io.asherah.reactive;
-
-import static org.assertj.core.api.Assertions.assertThat;
+package io.asherah.reactive.testsupport;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -11,26 +9,38 @@ import java.util.regex.MatchResult;
 import java.util.regex.Pattern;
 
 /** Code in documents, which is code of tests that run. */
-final class Samples {
-  private static final Pattern BLOCK = Pattern.compile("```java\n(.*?)```", Pattern.DOTALL);
-
+public final class Samples {
   private Samples() {}
 
-  /** The blocks of Java in a document of this project. */
-  static List<String> inDocument(String path) throws IOException {
+  /**
+   * The blocks of a language in a document of this project.
+   *
+   * @param path where it is in the project
+   * @param language what the fences say, for instance {@code java}
+   * @return the text between the fences, each line with its end
+   * @throws IOException if it cannot be read
+   */
+  public static List<String> inDocument(String path, String language) throws IOException {
     Path project = Path.of("").toAbsolutePath();
     while (!Files.exists(project.resolve("README.md"))) {
       project = Objects.requireNonNull(project.getParent(), "no README.md above this module");
     }
-    return BLOCK
+    return Pattern.compile("```" + language + "\n(.*?)```", Pattern.DOTALL)
         .matcher(Files.readString(project.resolve(path)))
         .results()
         .map(block -> block.group(1))
         .toList();
   }
 
-  /** What a test has between a comment with that mark and one that says end, moved to the left. */
-  static String inTest(Class<?> test, String mark) throws IOException {
+  /**
+   * What a test has between a comment with a mark and one that says end, moved to the left.
+   *
+   * @param test a test of the module whose tests run
+   * @param mark the text of the comment
+   * @return the code
+   * @throws IOException if it cannot be read
+   */
+  public static String inTest(Class<?> test, String mark) throws IOException {
     String source =
         Files.readString(
             Path.of("src", "test", "java").resolve(test.getName().replace('.', '/') + ".java"));
@@ -41,7 +51,9 @@ final class Samples {
             .matcher(source)
             .results()
             .toList();
-    assertThat(found).as("places marked %s", mark).hasSize(1);
+    if (found.size() != 1) {
+      throw new AssertionError(found.size() + " places are marked " + mark);
+    }
     return found.get(0).group(2).replaceAll("(?m)^" + found.get(0).group(1), "");
   }
 }
