@@ -6,6 +6,7 @@ import com.tngtech.archunit.core.domain.JavaClass;
 import io.asherah.reactive.CryptoPolicy;
 import io.asherah.reactive.KmsException;
 import io.asherah.reactive.SessionFactory;
+import io.asherah.reactive.metastore.r2dbc.R2dbcMetastore;
 import io.asherah.reactive.securememory.SecretFactory;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -62,7 +63,8 @@ class DocumentationTest {
         List.of(
             SessionFactory.Builder.class,
             CryptoPolicy.Builder.class,
-            SecretFactory.Builder.class)) {
+            SecretFactory.Builder.class,
+            R2dbcMetastore.Builder.class)) {
       String section =
           document
               .split("## " + builder.getEnclosingClass().getSimpleName() + "\\.Builder\n")[1]

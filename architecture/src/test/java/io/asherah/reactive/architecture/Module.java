@@ -6,6 +6,7 @@ import com.tngtech.archunit.core.domain.JavaClasses;
 import com.tngtech.archunit.core.importer.ClassFileImporter;
 import io.asherah.reactive.SessionFactory;
 import io.asherah.reactive.examples.quickstart.Quickstart;
+import io.asherah.reactive.metastore.r2dbc.R2dbcMetastore;
 import io.asherah.reactive.micrometer.MicrometerMetricsRecorder;
 import io.asherah.reactive.securememory.SecretFactory;
 import io.asherah.reactive.testkit.TestTime;
@@ -36,10 +37,16 @@ enum Module {
       5),
   TEST_KIT(
       "io.asherah.reactive.testkit", Set.of("io.asherah.reactive.testkit"), TestTime.class, 10),
+  R2DBC_METASTORE(
+      "io.asherah.reactive.metastore.r2dbc",
+      Set.of("io.asherah.reactive.metastore.r2dbc"),
+      R2dbcMetastore.class,
+      15),
   QUICKSTART("io.asherah.reactive.examples.quickstart", Set.of(), Quickstart.class, 4);
 
   /** What applications or their tests depend on, in contrast to examples. */
-  static final List<Module> LIBRARIES = List.of(SECURE_MEMORY, CORE, TEST_KIT, MICROMETER);
+  static final List<Module> LIBRARIES =
+      List.of(SECURE_MEMORY, CORE, TEST_KIT, MICROMETER, R2DBC_METASTORE);
 
   final String descriptorName;
   final Set<String> exportedPackages;

@@ -207,6 +207,8 @@ enum Rule {
           .and()
           .doNotHaveFullyQualifiedName(Packages.SECRET_READ)
           .and()
+          .doNotHaveFullyQualifiedName(Packages.CONNECTIONS)
+          .and()
           .doNotHaveFullyQualifiedName(Packages.TESTS_WAIT)
           .should()
           .accessTargetWhere(Calls.SUBSCRIBE),
@@ -244,6 +246,9 @@ enum Rule {
 
     /** An operator, which hands the subscriber it was given on to another Mono. */
     static final String SECRET_READ = "io.asherah.reactive.securememory.internal.SecretRead";
+
+    /** Keeps statements that were begun from being cancelled, see ADR 13. */
+    static final String CONNECTIONS = "io.asherah.reactive.metastore.r2dbc.Connections";
 
     static final String TEST_KIT = "io.asherah.reactive.testkit..";
 
