@@ -42,6 +42,28 @@ class ModulePathIT {
   }
 
   @Test
+  void quickstartKeepsItsKeysInH2_onTheModulePath() throws Exception {
+    Path file = Files.writeString(directory.resolve("file"), "one\ntwo");
+
+    ChildJvm.Ended run =
+        run(
+            "--module-path",
+            MODULE_PATH,
+            "--enable-native-access=io.asherah.reactive.securememory,com.sun.jna",
+            "-m",
+            "io.asherah.reactive.examples.quickstart/"
+                + "io.asherah.reactive.examples.quickstart.Quickstart",
+            "--store",
+            "keys",
+            file.toString());
+
+    assertThat(run.exitCode()).as("%s", run).isZero();
+    assertThat(run.out()).last().isEqualTo("verified 2 records");
+    assertThat(directory.resolve("keys.mv.db")).isNotEmptyFile();
+    assertThat(directory.resolve("keys.master")).hasSize(32);
+  }
+
+  @Test
   void modulesResolveByName_withoutClassPath() throws Exception {
     ChildJvm.Ended run =
         run("--module-path", MODULE_PATH, "--describe-module", "io.asherah.reactive");

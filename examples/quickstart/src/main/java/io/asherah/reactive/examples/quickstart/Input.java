@@ -10,6 +10,7 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Flux;
 import reactor.core.scheduler.Schedulers;
@@ -29,21 +30,31 @@ final class Input implements Closeable {
     this.stream = stream;
   }
 
-  /** Opens a file. The message of an error names it and says what to do. */
   static Input of(Path file) throws IOException {
+    return new Input(file.toString(), open(file));
+  }
+
+  /** Opens a file. The message of an error names it and says what to do. */
+  static InputStream open(Path file) throws IOException {
     String problem = "cannot read %s: ".formatted(file);
     if (Files.isDirectory(file)) {
       throw new IOException(problem + "it is a directory");
     }
     try {
-      return new Input(file.toString(), Files.newInputStream(file));
-    } catch (NoSuchFileException e) {
-      throw new IOException(problem + "there is no such file", e);
-    } catch (AccessDeniedException e) {
-      throw new IOException(problem + "permission denied", e);
+      return Files.newInputStream(file);
     } catch (IOException e) {
-      throw new IOException(problem + e.getMessage(), e);
+      throw new IOException(problem + reason(e), e);
     }
+  }
+
+  /** Why a file could not be used, where the message may be nothing but its name. */
+  static String reason(IOException e) {
+    if (e instanceof NoSuchFileException) {
+      return "there is no such file";
+    }
+    return e instanceof AccessDeniedException
+        ? "permission denied"
+        : Objects.requireNonNullElse(e.getMessage(), e.toString());
   }
 
   /** Opens the README of the working directory, or else the one in this program. */
@@ -57,6 +68,26 @@ final class Input implements Closeable {
       throw new FileNotFoundException("there is no README.md here; name a file");
     }
     return new Input("the README.md in this program", bundled);
+  }
+
+  /**
+   * All of standard input, whatever bytes they are.
+   *
+   * @param maxBytes how many are taken; more are an error
+   * @param advice what the error says about that
+   */
+  static byte[] all(InputStream standardInput, int maxBytes, String advice) throws IOException {
+    byte[] bytes;
+    try {
+      bytes = standardInput.readNBytes(maxBytes + 1);
+    } catch (IOException e) {
+      throw new IOException("cannot read standard input: " + reason(e), e);
+    }
+    if (bytes.length > maxBytes) {
+      throw new IOException(
+          "standard input is longer than %d bytes: %s".formatted(maxBytes, advice));
+    }
+    return bytes;
   }
 
   String name() {

@@ -6,18 +6,22 @@ import io.asherah.reactive.SessionFactory;
 import io.asherah.reactive.SessionFactoryStats;
 import io.asherah.reactive.StaticKeyManagementService;
 import io.asherah.reactive.securememory.SecureMemoryStats;
+import io.asherah.reactive.spi.KeyManagementService;
+import io.asherah.reactive.spi.Metastore;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.PrintStream;
 import java.io.UncheckedIOException;
 import java.security.SecureRandom;
 import java.util.Arrays;
 import java.util.Locale;
+import java.util.function.Function;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 
 /**
- * Seals every line of a file, opens it again, compares the bytes and says what that took. See
- * {@code --help}.
+ * Seals every line of a file, opens it again, compares the bytes and says what that took; or seals
+ * standard input, for another process to open. See {@code --help}.
  */
 public final class Quickstart {
   private static final int OK = 0;
@@ -27,7 +31,11 @@ public final class Quickstart {
   /** How many lines may wait for keys or other lines at once; it bounds the memory. */
   private static final int CONCURRENCY = 8;
 
-  private static final int MASTER_KEY_BYTES = 32;
+  static final int MAX_PAYLOAD_BYTES = 16 << 20;
+
+  /** Base64 makes four bytes of three, and the record has a key too. */
+  static final int MAX_RECORD_BYTES = MAX_PAYLOAD_BYTES / 2 * 3;
+
   private static final int SHOWN_BYTES = 2_000;
 
   private Quickstart() {}
@@ -38,24 +46,30 @@ public final class Quickstart {
    * @param arguments see {@code --help}
    */
   public static void main(String[] arguments) {
-    System.exit(run(arguments, System.out, System.err));
+    System.exit(run(arguments, System.in, System.out, System.err));
   }
 
   /** Runs the program and returns its exit code. */
-  static int run(String[] arguments, PrintStream out, PrintStream err) {
+  static int run(String[] arguments, InputStream in, PrintStream out, PrintStream err) {
     try {
       Options options = Options.parse(arguments);
-      if (options.help()) {
-        out.print(Options.HELP);
-        return OK;
-      }
-      try (Input input = options.openInput()) {
-        sealAndOpen(input, options.partition(), out);
-        if (out.checkError()) {
-          throw new IllegalStateException("cannot write the output");
+      switch (options.command()) {
+        case HELP -> out.print(Options.HELP);
+        case DEMONSTRATE -> demonstrate(options, out, err);
+        case ENCRYPT -> {
+          byte[] payload = Input.all(in, MAX_PAYLOAD_BYTES, "seal it in several parts");
+          out.writeBytes(encrypt(options, payload, err));
+          out.write('\n');
         }
-        return OK;
+        case DECRYPT -> {
+          byte[] record = Input.all(in, MAX_RECORD_BYTES, "no record of encrypt is");
+          out.writeBytes(decrypt(options, record, err));
+        }
       }
+      if (out.checkError()) {
+        throw new IllegalStateException("cannot write the output");
+      }
+      return OK;
     } catch (Options.UsageException | IOException | UncheckedIOException e) {
       complain(err, e);
       return WRONG_INPUT;
@@ -65,30 +79,71 @@ public final class Quickstart {
     }
   }
 
-  private static void sealAndOpen(Input input, String partition, PrintStream out) {
-    // The two names are part of the ids of all keys. A real service has a metastore that outlives
-    // it and a key management service that guards the master key.
-    SessionFactory factory =
-        SessionFactory.builder("quickstart", "demo")
-            .metastore(new InMemoryMetastore())
-            .keyManagementService(newKeyManagementService())
-            .build();
+  private static byte[] encrypt(Options options, byte[] payload, PrintStream err)
+      throws IOException {
+    return withKeys(options, err, open -> open.session(options.partition()).encryptToJson(payload));
+  }
 
-    // Nothing has happened so far, and nothing does until block(): this describes the work. A
-    // service would return it to its framework; only the end of a main method may block.
-    Result result =
-        Mono.usingWhen(
-                Mono.just(factory),
-                open ->
-                    sealAndOpen(input.lines(), open.session(partition))
-                        .map(totals -> new Result(totals, open.stats())),
-                SessionFactory::close)
-            .blockOptional()
-            .orElseThrow();
+  private static byte[] decrypt(Options options, byte[] record, PrintStream err)
+      throws IOException {
+    return withKeys(options, err, open -> open.session(options.partition()).decryptJson(record));
+  }
 
+  /** Does some work with keys, wherever they are, and waits for the result. */
+  private static <T> T withKeys(
+      Options options, PrintStream err, Function<SessionFactory, Mono<T>> work) throws IOException {
+    // But for a master key that is read from its file, nothing happens until block(): this
+    // describes
+    // the work. A service would return it to its framework; only the end of a main method may
+    // block.
+    return describe(options, err, work).blockOptional().orElseThrow();
+  }
+
+  private static <T> Mono<T> describe(
+      Options options, PrintStream err, Function<SessionFactory, Mono<T>> work) throws IOException {
+    Store store = options.store();
+    if (store == null) {
+      return withKeys(new InMemoryMetastore(), newKeyManagementService(), work);
+    }
+    store.requireUsable(options.command() != Options.Command.DECRYPT);
+    KeyManagementService service = store.keyManagementService(notice -> say(err, notice));
+    return store.with(metastore -> withKeys(metastore, service, work));
+  }
+
+  private static <T> Mono<T> withKeys(
+      Metastore metastore, KeyManagementService service, Function<SessionFactory, Mono<T>> work) {
+    // The two names are part of the ids of all keys. A real service has a key management service
+    // that guards the master key.
+    return Mono.usingWhen(
+        Mono.fromSupplier(
+            () ->
+                SessionFactory.builder("quickstart", "demo")
+                    .metastore(metastore)
+                    .keyManagementService(service)
+                    .build()),
+        work,
+        SessionFactory::close);
+  }
+
+  private static void demonstrate(Options options, PrintStream out, PrintStream err)
+      throws IOException {
+    String partition = options.partition();
+    try (Input input = options.openInput()) {
+      Result result =
+          withKeys(
+              options,
+              err,
+              open ->
+                  sealAndOpen(input.lines(), open.session(partition))
+                      .map(totals -> new Result(totals, open, open.stats())));
+      print(out, "input    %s, partition %s", printable(input.name()), printable(partition));
+      print(out, result);
+    }
+  }
+
+  private static void print(PrintStream out, Result result) {
     Totals totals = result.totals;
     SecureMemoryStats memory = result.whileOpen.memory();
-    print(out, "input    %s, partition %s", printable(input.name()), printable(partition));
     print(out, "sealed   %d lines of %d bytes", totals.lines, totals.bytes);
     print(out, "         as %d bytes of JSON; the first record:", totals.sealedBytes);
     show(out, totals.firstRecord);
@@ -106,7 +161,7 @@ public final class Quickstart {
         memory.openRegions(),
         memory.opens());
 
-    SecureMemoryStats left = factory.stats().memory();
+    SecureMemoryStats left = result.factory.stats().memory();
     print(out, "closed   %d live secrets, %d locked bytes", left.liveSecrets(), left.lockedBytes());
     if (left.liveSecrets() != 0 || left.lockedBytes() != 0) {
       throw new IllegalStateException("the factory is closed, but there are keys left in memory");
@@ -140,7 +195,7 @@ public final class Quickstart {
   }
 
   private static StaticKeyManagementService newKeyManagementService() {
-    byte[] masterKey = new byte[MASTER_KEY_BYTES];
+    byte[] masterKey = new byte[MasterKey.BYTES];
     new SecureRandom().nextBytes(masterKey);
     try {
       return StaticKeyManagementService.of(masterKey);
@@ -150,7 +205,7 @@ public final class Quickstart {
   }
 
   /** What was done while the keys were in memory. */
-  private record Result(Totals totals, SessionFactoryStats whileOpen) {}
+  private record Result(Totals totals, SessionFactory factory, SessionFactoryStats whileOpen) {}
 
   /** Sums over lines that were sealed, opened and found the same. */
   private record Totals(long lines, long bytes, long sealedBytes, byte[] firstRecord) {
@@ -177,7 +232,11 @@ public final class Quickstart {
 
   private static void complain(PrintStream err, Exception e) {
     String message = e.getMessage();
-    err.println("quickstart: " + printable(message == null ? e.toString() : message));
+    say(err, message == null ? e.toString() : message);
+  }
+
+  private static void say(PrintStream err, String message) {
+    err.println("quickstart: " + printable(message));
   }
 
   /** Names come from outside: none may break a line or steer a terminal. */

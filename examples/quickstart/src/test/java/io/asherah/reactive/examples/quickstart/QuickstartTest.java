@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.PrintStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -120,6 +121,7 @@ class QuickstartTest {
     assertThat(outcome.out)
         .startsWith("Usage: java -jar quickstart.jar")
         .contains("<file>", "--partition <id>", "--help", "Exit code", "shopper123")
+        .contains("encrypt", "decrypt", "--store <file>", "--master-key <file>")
         .endsWith("\n");
     assertThat(outcome.out.lines()).allMatch(line -> line.length() <= 80);
   }
@@ -218,7 +220,10 @@ class QuickstartTest {
     ByteArrayOutputStream err = new ByteArrayOutputStream();
     int exitCode =
         Quickstart.run(
-            arguments, new PrintStream(out, true, UTF_8), new PrintStream(err, true, UTF_8));
+            arguments,
+            InputStream.nullInputStream(),
+            new PrintStream(out, true, UTF_8),
+            new PrintStream(err, true, UTF_8));
     return new Outcome(exitCode, out.toString(UTF_8), err.toString(UTF_8));
   }
 }
