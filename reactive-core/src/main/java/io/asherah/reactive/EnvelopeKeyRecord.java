@@ -96,6 +96,15 @@ public final class EnvelopeKeyRecord {
     return revoked;
   }
 
+  /**
+   * The same key, which must not be used for new data any more.
+   *
+   * @return a record that differs at most in being revoked
+   */
+  public EnvelopeKeyRecord asRevoked() {
+    return new EnvelopeKeyRecord(created, encryptedKey, parentKeyMeta, true);
+  }
+
   @Override
   public boolean equals(@Nullable Object other) {
     return other instanceof EnvelopeKeyRecord that

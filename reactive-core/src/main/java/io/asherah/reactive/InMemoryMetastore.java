@@ -87,14 +87,9 @@ public final class InMemoryMetastore implements Metastore, KeyInventory {
         .filter(
             key -> {
               EnvelopeKeyRecord record = records.get(key.meta());
-              return record != null && records.replace(key.meta(), record, revoked(record));
+              return record != null && records.replace(key.meta(), record, record.asRevoked());
             })
         .count();
-  }
-
-  private static EnvelopeKeyRecord revoked(EnvelopeKeyRecord record) {
-    return new EnvelopeKeyRecord(
-        record.created(), record.encryptedKey(), record.parentKeyMeta().orElse(null), true);
   }
 
   @Override

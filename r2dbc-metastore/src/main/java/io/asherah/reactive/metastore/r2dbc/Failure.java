@@ -52,12 +52,11 @@ enum Failure {
       case "42703", "42S22" -> COLUMN_MISSING;
       case "3D000", "3F000" -> NO_DATABASE;
       case "42501" -> DENIED;
-      // Lock not available, read-only after a failover, cancelled by the server's own time-out.
-      case "55P03", "25006", "57014" -> PASSING;
+      // Lock not available, read-only after a failover.
+      case "55P03", "25006" -> PASSING;
       default ->
           switch (state.substring(0, 2)) {
-            case "08", "40", "53", "58" -> PASSING;
-            case "57" -> PASSING;
+            case "08", "40", "53", "57", "58" -> PASSING;
             case "28" -> UNKNOWN_USER;
             default -> OTHER;
           };

@@ -69,11 +69,7 @@ final class StoredKeys {
   }
 
   private Mono<Long> revoke(Connection connection, Key key) {
-    EnvelopeKeyRecord record = key.record;
-    EnvelopeKeyRecord revoked =
-        new EnvelopeKeyRecord(
-            record.created(), record.encryptedKey(), record.parentKeyMeta().orElse(null), true);
-    return table.update(key.id, record.created(), revoked).update(connection);
+    return table.update(key.id, key.record.created(), key.record.asRevoked()).update(connection);
   }
 
   private Mono<Long> delete(Connection connection, Page page) {
