@@ -21,21 +21,28 @@ import org.junit.jupiter.api.Test;
 class FaultProxyTest {
   private final List<Socket> accepted = new CopyOnWriteArrayList<>();
   private ServerSocket echo;
+  private Thread echoThread;
   private FaultProxy proxy;
 
   @BeforeEach
   void start() throws IOException {
     echo = new ServerSocket(0, 50, InetAddress.getLoopbackAddress());
-    Thread thread = new Thread(this::serve, "echo");
-    thread.setDaemon(true);
-    thread.start();
+    echoThread = new Thread(this::serve, "echo");
+    echoThread.setDaemon(true);
+    echoThread.start();
     proxy = FaultProxy.to("127.0.0.1", echo.getLocalPort());
   }
 
   @AfterEach
-  void stop() throws IOException {
+  void stop() throws Exception {
     proxy.close();
+    stopListening();
+  }
+
+  private void stopListening() throws Exception {
     echo.close();
+    // Until it has noticed, it may still accept one connection, and would serve it.
+    echoThread.join();
   }
 
   private void serve() {
@@ -233,8 +240,8 @@ class FaultProxyTest {
   }
 
   @Test
-  void theServer_doesNotListen_theClientIsReset() throws IOException {
-    echo.close();
+  void theServer_doesNotListen_theClientIsReset() throws Exception {
+    stopListening();
     try (Socket socket = connect()) {
       assertThatThrownBy(() -> socket.getInputStream().read()).isInstanceOf(SocketException.class);
     }
