@@ -13,10 +13,10 @@ import java.util.concurrent.TimeUnit;
 
 /**
  * A JVM of its own, for what ends a process or needs one with other limits. It leaves no core dump,
- * and where it crashes, its report in {@code target/child-jvm} of the module.
+ * and what it prints, and its report where it crashes, in {@code target/child-jvm} of the module.
  */
 public final class ChildJvm {
-  private static final Path CRASH_REPORTS = Path.of("target", "child-jvm").toAbsolutePath();
+  private static final Path LEFT_BEHIND = Path.of("target", "child-jvm").toAbsolutePath();
   private static final long MINUTES = 3;
 
   /** Of this JVM: Surefire's own is that of a jar which names the others. */
@@ -93,7 +93,7 @@ public final class ChildJvm {
   /**
    * Starts it and waits until it has ended.
    *
-   * @param directory where it runs, and leaves what it prints
+   * @param directory where it runs
    * @return how it ended
    */
   public Ended run(Path directory) {
@@ -105,7 +105,7 @@ public final class ChildJvm {
   /**
    * Starts it.
    *
-   * @param directory where it runs, and leaves what it prints
+   * @param directory where it runs
    * @return the process
    */
   public Running start(Path directory) {
@@ -113,14 +113,14 @@ public final class ChildJvm {
     command.add(home.resolve("bin").resolve("java").toString());
     // The first is for those that the JVM does not know.
     command.add("-XX:+IgnoreUnrecognizedVMOptions");
-    Path crashReport = CRASH_REPORTS.resolve("hs_err_" + UUID.randomUUID() + ".log");
+    Path crashReport = LEFT_BEHIND.resolve("hs_err_" + UUID.randomUUID() + ".log");
     command.add("-XX:ErrorFile=" + crashReport);
     command.addAll(options);
     command.addAll(arguments);
     try {
-      Files.createDirectories(CRASH_REPORTS);
+      Files.createDirectories(LEFT_BEHIND);
       // Apart from the directory, which the program may look at.
-      Path outputs = Files.createTempDirectory("child-jvm");
+      Path outputs = Files.createTempDirectory(LEFT_BEHIND, "printed");
       ProcessBuilder builder =
           new ProcessBuilder(command)
               .directory(directory.toFile())

@@ -30,6 +30,7 @@ class StoreIT {
   private static final Path README = Path.of("..", "..", "README.md").toAbsolutePath().normalize();
 
   @TempDir Path directory;
+  @TempDir Path printed;
 
   static Stream<byte[]> payloads() {
     byte[] all = new byte[256];
@@ -217,8 +218,8 @@ class StoreIT {
 
   /** Runs commands as a user would, with the JVM of this test as {@code java}. */
   private Shell shell(String commands) throws Exception {
-    Path out = Files.createTempFile("shell", ".out");
-    Path err = Files.createTempFile("shell", ".err");
+    Path out = Files.createTempFile(printed, "shell", ".out");
+    Path err = Files.createTempFile(printed, "shell", ".err");
     ProcessBuilder builder =
         new ProcessBuilder("bash", "-e", "-o", "pipefail", "-c", commands)
             .directory(directory.toFile())
