@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.asherah.reactive.testsupport.ChildJvm;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -25,15 +26,7 @@ class ModulePathIT {
   void quickstartRunsOnTheModulePath() throws Exception {
     Path file = Files.writeString(directory.resolve("file"), "one\ntwo\n\nfour");
 
-    ChildJvm.Ended run =
-        run(
-            "--module-path",
-            MODULE_PATH,
-            "--enable-native-access=io.asherah.reactive.securememory,com.sun.jna",
-            "-m",
-            "io.asherah.reactive.examples.quickstart/"
-                + "io.asherah.reactive.examples.quickstart.Quickstart",
-            file.toString());
+    ChildJvm.Ended run = quickstart(file.toString()).run(directory);
 
     assertThat(run.err()).singleElement().asString().contains("static key management service");
     assertThat(run.exitCode()).isZero();
@@ -45,17 +38,7 @@ class ModulePathIT {
   void quickstartKeepsItsKeysInH2_onTheModulePath() throws Exception {
     Path file = Files.writeString(directory.resolve("file"), "one\ntwo");
 
-    ChildJvm.Ended run =
-        run(
-            "--module-path",
-            MODULE_PATH,
-            "--enable-native-access=io.asherah.reactive.securememory,com.sun.jna",
-            "-m",
-            "io.asherah.reactive.examples.quickstart/"
-                + "io.asherah.reactive.examples.quickstart.Quickstart",
-            "--store",
-            "keys",
-            file.toString());
+    ChildJvm.Ended run = quickstart("--store", "keys", file.toString()).run(directory);
 
     assertThat(run.exitCode()).as("%s", run).isZero();
     assertThat(run.out()).last().isEqualTo("verified 2 records");
@@ -77,16 +60,9 @@ class ModulePathIT {
   @Test
   void allModulesResolveTogether() throws Exception {
     ChildJvm.Ended run =
-        run(
-            "--module-path",
-            MODULE_PATH,
-            "--add-modules",
-            "io.asherah.reactive.micrometer",
-            "--enable-native-access=io.asherah.reactive.securememory,com.sun.jna",
-            "-m",
-            "io.asherah.reactive.examples.quickstart/"
-                + "io.asherah.reactive.examples.quickstart.Quickstart",
-            "--help");
+        quickstart("--help")
+            .options("--add-modules", "io.asherah.reactive.micrometer")
+            .run(directory);
 
     assertThat(run.err()).isEmpty();
     assertThat(run.exitCode()).isZero();
@@ -110,6 +86,21 @@ class ModulePathIT {
         .anyMatch(line -> line.contains("org.junit.jupiter.api"))
         .anyMatch(line -> line.contains("org.assertj.core"))
         .anyMatch(line -> line.contains("reactor.test"));
+  }
+
+  private static ChildJvm quickstart(String... arguments) {
+    return ChildJvm.java(
+            Stream.concat(
+                    Stream.of(
+                        "-m",
+                        "io.asherah.reactive.examples.quickstart/"
+                            + "io.asherah.reactive.examples.quickstart.Quickstart"),
+                    Stream.of(arguments))
+                .toArray(String[]::new))
+        .options(
+            "--module-path",
+            MODULE_PATH,
+            "--enable-native-access=io.asherah.reactive.securememory,com.sun.jna");
   }
 
   private ChildJvm.Ended run(String... arguments) {

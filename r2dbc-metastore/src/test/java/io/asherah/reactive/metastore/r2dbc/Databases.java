@@ -102,6 +102,21 @@ final class Databases {
     }
   }
 
+  /** The ids of all rows, in their order. */
+  static List<String> ids(DataSource database) {
+    try (Connection connection = database.getConnection();
+        Statement statement = connection.createStatement();
+        ResultSet rows = statement.executeQuery("SELECT id FROM encryption_key ORDER BY id")) {
+      List<String> ids = new ArrayList<>();
+      while (rows.next()) {
+        ids.add(rows.getString(1));
+      }
+      return ids;
+    } catch (SQLException e) {
+      throw new AssertionError(e);
+    }
+  }
+
   /** The times that are stored for each id, in their order, as a connection of JDBC shows them. */
   static Map<String, List<String>> times(DataSource database, String createdText) {
     Map<String, List<String>> times = new TreeMap<>();

@@ -14,14 +14,9 @@ import io.asherah.reactive.testsupport.Await;
 import io.r2dbc.pool.ConnectionPool;
 import io.r2dbc.pool.ConnectionPoolConfiguration;
 import io.r2dbc.spi.ConnectionFactory;
-import java.sql.Connection;
-import java.sql.ResultSet;
-import java.sql.SQLException;
-import java.sql.Statement;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.ZoneOffset;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.Queue;
@@ -224,7 +219,7 @@ class FaultIT {
 
     assertThat(application.errors.stream().filter(e -> !isRetryable(e)).map(FaultIT::causes))
         .isEmpty();
-    List<String> rows = ids();
+    List<String> rows = Databases.ids(server.dataSource(database));
     assertThat(rows).doesNotHaveDuplicates();
     assertThat(rows.stream().filter(id -> id.startsWith("_SK_"))).hasSize(1);
     assertThat(rows.stream().filter(id -> id.startsWith("_IK_seed"))).hasSize(SEEDS);
@@ -255,20 +250,6 @@ class FaultIT {
     assertThat(same).isEqualTo(records.size()).isPositive();
     factory.close().block(TIMEOUT);
     pool.disposeLater().block(TIMEOUT);
-  }
-
-  private List<String> ids() {
-    try (Connection connection = server.dataSource(database).getConnection();
-        Statement statement = connection.createStatement();
-        ResultSet rows = statement.executeQuery("SELECT id FROM encryption_key")) {
-      List<String> ids = new ArrayList<>();
-      while (rows.next()) {
-        ids.add(rows.getString(1));
-      }
-      return ids;
-    } catch (SQLException e) {
-      throw new AssertionError(e);
-    }
   }
 
   /** All but those of pools that the whole JVM shares, and of locked memory, which end later. */

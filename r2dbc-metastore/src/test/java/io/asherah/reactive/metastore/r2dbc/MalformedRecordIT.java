@@ -14,13 +14,10 @@ import io.r2dbc.spi.ConnectionFactory;
 import java.nio.charset.StandardCharsets;
 import java.sql.Connection;
 import java.sql.PreparedStatement;
-import java.sql.ResultSet;
 import java.sql.SQLException;
-import java.sql.Statement;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import javax.sql.DataSource;
@@ -166,17 +163,7 @@ class MalformedRecordIT {
     }
 
     List<String> ids() {
-      try (Connection connection = jdbc.getConnection();
-          Statement statement = connection.createStatement();
-          ResultSet rows = statement.executeQuery("SELECT id FROM encryption_key ORDER BY id")) {
-        List<String> ids = new ArrayList<>();
-        while (rows.next()) {
-          ids.add(rows.getString(1));
-        }
-        return ids;
-      } catch (SQLException e) {
-        throw new AssertionError(e);
-      }
+      return Databases.ids(jdbc);
     }
   }
 }
