@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.asherah.reactive.spi.KeyInfo;
 import io.asherah.reactive.spi.KeySelector;
 import io.asherah.reactive.testsupport.Await;
+import io.asherah.reactive.testsupport.SteadyTimeScheduler;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -28,7 +29,6 @@ import org.junit.jupiter.params.provider.EnumSource;
 import reactor.core.Disposable;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
-import reactor.test.scheduler.VirtualTimeScheduler;
 
 /**
  * Whatever several processes on one store do in whatever order, while keys expire, are revoked,
@@ -58,7 +58,7 @@ class KeyPropertyTest {
   private record Written(String partition, DataRowRecord record, int payload, long begun) {}
 
   private final InMemoryMetastore store = new InMemoryMetastore();
-  private final VirtualTimeScheduler time = VirtualTimeScheduler.create();
+  private final SteadyTimeScheduler time = new SteadyTimeScheduler();
   private final List<Scenario> scenarios = new ArrayList<>();
   private final List<Written> records = new CopyOnWriteArrayList<>();
   private final Map<KeyMeta, Long> revokedAt = new ConcurrentHashMap<>();

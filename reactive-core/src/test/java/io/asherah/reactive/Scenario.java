@@ -16,6 +16,7 @@ import io.asherah.reactive.spi.KeyManagementService;
 import io.asherah.reactive.spi.KeySelector;
 import io.asherah.reactive.spi.Metastore;
 import io.asherah.reactive.testsupport.Await;
+import io.asherah.reactive.testsupport.SteadyTimeScheduler;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
@@ -39,7 +40,6 @@ import org.jspecify.annotations.Nullable;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Schedulers;
-import reactor.test.scheduler.VirtualTimeScheduler;
 
 /**
  * A session factory whose clocks stand still, whose metastore and key management service record
@@ -50,7 +50,7 @@ final class Scenario implements AutoCloseable {
   static final String MASTER_KEY = "thisIsAStaticMasterKeyForTesting";
   static final Instant START = Instant.parse("2026-03-12T12:58:20Z");
 
-  final VirtualTimeScheduler time;
+  final SteadyTimeScheduler time;
   final AtomicLong wallClockOffsetSeconds = new AtomicLong();
   final AtomicLong nativeCalls = new AtomicLong();
   final LockedSecretFactory secrets;
@@ -139,7 +139,7 @@ final class Scenario implements AutoCloseable {
 
   /** A scenario in which also back-offs and other pauses end when the test lets time pass. */
   static Scenario withVirtualTimer(Metastore store, CryptoPolicy policy) {
-    VirtualTimeScheduler time = VirtualTimeScheduler.create();
+    SteadyTimeScheduler time = new SteadyTimeScheduler();
     return new Scenario(
         store,
         policy,
@@ -159,7 +159,7 @@ final class Scenario implements AutoCloseable {
       String suffix,
       int maxPendingCreations,
       UnaryOperator<SessionFactory.Builder> options) {
-    this(store, policy, suffix, maxPendingCreations, options, VirtualTimeScheduler.create());
+    this(store, policy, suffix, maxPendingCreations, options, new SteadyTimeScheduler());
   }
 
   /** One of several scenarios in the same time. */
@@ -169,7 +169,7 @@ final class Scenario implements AutoCloseable {
       String suffix,
       int maxPendingCreations,
       UnaryOperator<SessionFactory.Builder> options,
-      VirtualTimeScheduler time) {
+      SteadyTimeScheduler time) {
     this.time = time;
     this.store = store;
     this.secrets =

@@ -32,6 +32,7 @@ import reactor.test.scheduler.VirtualTimeScheduler;
 public final class TestTime {
   private final Instant start;
   private final VirtualTimeScheduler scheduler = VirtualTimeScheduler.create();
+  private final AtomicLong advancedNanos = new AtomicLong();
   private final AtomicLong passedNanos = new AtomicLong();
   private final AtomicReference<Duration> wallClockShift = new AtomicReference<>(Duration.ZERO);
 
@@ -82,8 +83,9 @@ public final class TestTime {
   /**
    * Lets time pass on clock, ticker and scheduler. Runs the tasks that become due, in order, each
    * at the time it is planned for, and returns after the last one; what a task throws is dealt with
-   * as on every scheduler. While tasks run, other threads may see the time already that is reached
-   * in the end.
+   * as on every scheduler. Where another thread plans a task at that moment, tasks may run on that
+   * thread instead, and after this has returned. While tasks run, other threads may see the time
+   * already that is reached in the end; when this returns, clock and ticker show it.
    *
    * @param duration how much, zero or more
    * @throws IllegalArgumentException if it is negative
@@ -92,7 +94,10 @@ public final class TestTime {
     if (duration.isNegative()) {
       throw new IllegalArgumentException("time cannot go back, was to advance by " + duration);
     }
+    long reached = advancedNanos.addAndGet(duration.toNanos());
     scheduler.advanceTimeBy(duration);
+    // Where another thread plans a task meanwhile, the scheduler leaves it to that one to arrive.
+    passedNanos.accumulateAndGet(reached, Math::max);
   }
 
   /**

@@ -99,6 +99,28 @@ class TestTimeTest {
   }
 
   @Test
+  void advance_whileAnotherThreadPlans_hasArrivedWhenItReturns() throws Exception {
+    AtomicBoolean stopped = new AtomicBoolean();
+    Thread planner =
+        new Thread(
+            () -> {
+              while (!stopped.get()) {
+                time.scheduler().schedule(() -> {}, 1, TimeUnit.DAYS).dispose();
+              }
+            });
+    planner.start();
+    try {
+      for (int i = 1; i <= 300_000; i++) {
+        time.advance(Duration.ofNanos(1));
+        assertThat(time.ticker().getAsLong()).isEqualTo(i);
+      }
+    } finally {
+      stopped.set(true);
+      planner.join();
+    }
+  }
+
+  @Test
   void scheduler_isNotInstalledForOthers() {
     assertThat(VirtualTimeScheduler.isFactoryEnabled()).isFalse();
   }

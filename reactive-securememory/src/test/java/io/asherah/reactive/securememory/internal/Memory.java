@@ -3,16 +3,16 @@ package io.asherah.reactive.securememory.internal;
 import io.asherah.reactive.securememory.LimitPolicy;
 import io.asherah.reactive.securememory.MemfdSecret;
 import io.asherah.reactive.testsupport.Await;
+import io.asherah.reactive.testsupport.SteadyTimeScheduler;
 import java.time.Duration;
 import java.util.concurrent.TimeUnit;
 import reactor.core.scheduler.Schedulers;
-import reactor.test.scheduler.VirtualTimeScheduler;
 
 /** A secret factory on recorded memory, whose time passes only when the test says so. */
 final class Memory implements AutoCloseable {
 
   final RecordingMemory recording = new RecordingMemory();
-  final VirtualTimeScheduler time = VirtualTimeScheduler.create();
+  final SteadyTimeScheduler time = new SteadyTimeScheduler();
   final LockedSecretFactory factory;
   private final MemorySettings settings;
 

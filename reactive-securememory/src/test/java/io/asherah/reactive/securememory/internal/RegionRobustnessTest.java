@@ -6,6 +6,7 @@ import io.asherah.reactive.securememory.Enclave;
 import io.asherah.reactive.securememory.Secret;
 import io.asherah.reactive.securememory.internal.platform.NativeMemory.Access;
 import io.asherah.reactive.testsupport.Await;
+import io.asherah.reactive.testsupport.SteadyTimeScheduler;
 import java.time.Duration;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
@@ -15,7 +16,6 @@ import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
 import reactor.core.scheduler.Schedulers;
 import reactor.test.StepVerifier;
-import reactor.test.scheduler.VirtualTimeScheduler;
 
 /** A region survives what goes wrong around it: system calls, the user's clock and code. */
 class RegionRobustnessTest {
@@ -73,7 +73,7 @@ class RegionRobustnessTest {
   }
 
   private static final class Clock {
-    final VirtualTimeScheduler time = VirtualTimeScheduler.create();
+    final SteadyTimeScheduler time = new SteadyTimeScheduler();
     final AtomicBoolean broken = new AtomicBoolean();
     final AtomicLong asked = new AtomicLong();
     final RecordingMemory recording = new RecordingMemory();
