@@ -40,9 +40,10 @@ import reactor.core.publisher.Mono;
  * end, so that no connection returns to a pool in the middle of one; a statement whose time is over
  * has its connection closed. A store that was cancelled or failed may have happened.
  *
- * <p>Answers come on the thread of the driver. An {@link SqlDialect#h2 H2} that is embedded blocks
- * its caller, so with it calls run on {@code Schedulers.boundedElastic()}; every other driver is
- * called on the thread that subscribes.
+ * <p>Answers come on the thread of the driver, and now and then, where the driver's answer is there
+ * before it is asked for, on the thread that subscribes. An {@link SqlDialect#h2 H2} that is
+ * embedded blocks its caller, so with it calls run on {@code Schedulers.boundedElastic()}; every
+ * other driver is called on the thread that subscribes.
  *
  * <p>A failure is a {@link MetastoreException}, retryable where the same call may succeed later:
  * broken connections, deadlocks, an exhausted pool, a server that starts or stops. A row that is no
