@@ -18,10 +18,20 @@ public final class Await {
    * @param condition asked again and again
    */
   public static void until(BooleanSupplier condition) {
-    long deadline = System.nanoTime() + TIMEOUT.toNanos();
+    until(TIMEOUT, condition);
+  }
+
+  /**
+   * Returns when the condition is true, or fails.
+   *
+   * @param timeout how long it may take
+   * @param condition asked again and again
+   */
+  public static void until(Duration timeout, BooleanSupplier condition) {
+    long deadline = System.nanoTime() + timeout.toNanos();
     while (!condition.getAsBoolean()) {
       if (System.nanoTime() - deadline > 0) {
-        throw new AssertionError("the condition did not come true within " + TIMEOUT);
+        throw new AssertionError("the condition did not come true within " + timeout);
       }
       LockSupport.parkNanos(100_000);
     }

@@ -5,6 +5,7 @@ import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -18,6 +19,9 @@ import java.util.concurrent.TimeUnit;
 public final class ChildJvm {
   private static final Path LEFT_BEHIND = Path.of("target", "child-jvm").toAbsolutePath();
   private static final long MINUTES = 3;
+
+  /** It may be one of several that start servers one after the other. */
+  private static final Duration TO_SPEAK = Await.TIMEOUT.multipliedBy(3);
 
   /** Of this JVM: Surefire's own is that of a jar which names the others. */
   public static final String CLASS_PATH =
@@ -172,7 +176,7 @@ public final class ChildJvm {
      * @return the line
      */
     public String awaitLine(String start) {
-      Await.until(() -> !process.isAlive() || find(start) != null);
+      Await.until(TO_SPEAK, () -> !process.isAlive() || find(start) != null);
       String line = find(start);
       if (line == null) {
         throw new AssertionError("it ended without saying " + start + ": " + ended());
