@@ -31,6 +31,8 @@ class ClosedRegionCrashIT {
               case "behind" -> Arena.REGION_BYTES;
               default -> 0;
             };
+        // Now: what the JVM maps for it could be mapped where the region was.
+        String reading = String.format("reading 0x%016x", Pointer.nativeValue(region) + offset);
         switch (arguments[0]) {
           case "closed" -> {
             memory.time.advanceTimeBy(Duration.ofSeconds(1));
@@ -42,7 +44,7 @@ class ClosedRegionCrashIT {
           }
           default -> {}
         }
-        System.out.printf("reading 0x%016x%n", Pointer.nativeValue(region) + offset);
+        System.out.println(reading);
         System.out.flush();
         System.out.println("read " + region.getByte(offset));
         secret.close();

@@ -18,6 +18,7 @@ import io.asherah.reactive.securememory.internal.Samples.Reads;
 import io.asherah.reactive.securememory.internal.platform.NativeMemory;
 import io.asherah.reactive.securememory.internal.platform.Platforms;
 import io.asherah.reactive.testsupport.Await;
+import java.lang.ref.Reference;
 import java.nio.charset.StandardCharsets;
 import java.security.GeneralSecurityException;
 import java.security.MessageDigest;
@@ -142,11 +143,12 @@ class EnclaveTest {
   @Test
   void factoryWithoutEnclaves_holdsNoHalves() {
     try (Memory memory = new Memory(WINDOW)) {
-      create(memory, bytes(32));
+      Secret secret = create(memory, bytes(32));
 
       assertThat(memory.factory.stats().liveSecrets()).isOne();
       assertThat(memory.recording.count("lock")).isOne();
       assertThat(memory.time.getScheduledTaskCount()).isOne();
+      Reference.reachabilityFence(secret);
     }
   }
 
