@@ -83,6 +83,8 @@ class ExitIT {
                     // So that they are heard before the JVM ends.
                     Await.until(() -> threads.stream().noneMatch(Thread::isAlive));
                     System.out.println("written " + written.get());
+                    // What a purge ends is wiped on other threads.
+                    Await.until(() -> secrets.stats().liveSecrets() == 0);
                     System.out.println("left " + secrets.stats().liveSecrets());
                   }));
       System.out.println("working");

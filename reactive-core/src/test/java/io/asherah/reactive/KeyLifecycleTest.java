@@ -8,6 +8,7 @@ import io.asherah.reactive.securememory.Secret;
 import io.asherah.reactive.spi.CryptoKey;
 import io.asherah.reactive.spi.KeySelector;
 import io.asherah.reactive.testsupport.Await;
+import io.asherah.reactive.testsupport.SteadyTimeScheduler;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
@@ -606,12 +607,14 @@ class KeyLifecycleTest {
     try (Scenario scenario = new Scenario(store, CryptoPolicy.defaults(), "")) {
       boolean whileWriting = !call.startsWith("load(") && !call.equals("decryptKey");
       DataRowRecord record = whileWriting ? null : get(scenario.session().encrypt(utf8("payload")));
+      SteadyTimeScheduler time = new SteadyTimeScheduler();
       SessionFactory factory =
           SessionFactory.builder("product", "service")
               .metastore(scenario.recording(store, ""))
               .keyManagementService(
                   scenario.recording(StaticKeyManagementService.ofUtf8(Scenario.MASTER_KEY)))
               .clock(Clock.fixed(Scenario.START, ZoneOffset.UTC))
+              .timerScheduler(time)
               .loadTimeout(Duration.ofSeconds(2))
               .build();
       AtomicInteger calls = new AtomicInteger();
@@ -621,6 +624,8 @@ class KeyLifecycleTest {
           record == null ? session.encrypt(utf8("payload")) : session.decrypt(record);
 
       StepVerifier.create(operation)
+          .then(() -> Await.until(() -> calls.get() == 1))
+          .then(() -> time.advanceTimeBy(Duration.ofSeconds(2).minusNanos(1)))
           .verifyErrorSatisfies(
               e -> {
                 assertThat(e)

@@ -16,6 +16,7 @@ import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
+import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -56,7 +57,9 @@ class RotationTest {
 
   @Test
   void queued_usesTheExpiredKeyOn_andRotatesOnceInTheBackground() {
-    try (Scenario scenario = new Scenario(store, queued(), "")) {
+    UnaryOperator<SessionFactory.Builder> patient =
+        options -> options.callTimeout(Await.TIMEOUT).loadTimeout(Await.TIMEOUT);
+    try (Scenario scenario = new Scenario(store, queued(), patient)) {
       Queue<KeyEvent> events = new ConcurrentLinkedQueue<>();
       Disposable subscription = scenario.factory.keyEvents().subscribe(events::add);
       encrypt(scenario);

@@ -5,6 +5,7 @@ import static io.asherah.reactive.Scenario.utf8;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import reactor.core.publisher.Flux;
@@ -46,11 +47,13 @@ class WarmUpTest {
   void partitionThatFails_doesNotKeepTheOthersFromBeingLoaded() {
     try (Scenario scenario = new Scenario(store, CryptoPolicy.defaults(), "")) {
       get(scenario.factory.session("first").encrypt(utf8("payload")));
-      int[] calls = new int[1];
+      AtomicInteger calls = new AtomicInteger();
       scenario.calls.change(
           "loadLatest(IK)",
           answer ->
-              calls[0]++ == 0 ? Mono.error(new MetastoreException("down", null, false)) : answer);
+              calls.getAndIncrement() == 0
+                  ? Mono.error(new MetastoreException("down", null, false))
+                  : answer);
 
       StepVerifier.create(scenario.factory.warmUp(partitions(10))).verifyErrorMessage("down");
 

@@ -243,6 +243,11 @@ class KeyManagementServiceTestKitTest {
     public Mono<byte[]> encryptKey(Secret systemKey) {
       return Mono.never();
     }
+
+    @Override
+    public Mono<CryptoKey> decryptKey(byte[] wrappedKey) {
+      return Mono.never();
+    }
   }
 
   static class HasAStrangeName extends Good {

@@ -395,7 +395,7 @@ class MetastoreTestKitTest {
     public Mono<Boolean> store(String id, Instant created, EnvelopeKeyRecord record) {
       EnvelopeKeyRecord unfinished = new EnvelopeKeyRecord(created, new byte[0], null, false);
       return super.store(id, created, unfinished)
-          .delayElement(Duration.ofMillis(10))
+          .delayElement(Duration.ofMillis(100))
           .flatMap(
               stored ->
                   stored
