@@ -240,7 +240,7 @@ class CanonicalJdbcIT {
     }
 
     void close() {
-      pool.close();
+      pool.dispose();
       dataSource.close();
     }
   }

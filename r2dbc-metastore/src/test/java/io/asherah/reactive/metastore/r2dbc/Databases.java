@@ -3,6 +3,7 @@ package io.asherah.reactive.metastore.r2dbc;
 import io.asherah.reactive.testservers.DatabaseServer;
 import io.asherah.reactive.testservers.MySqlServer;
 import io.asherah.reactive.testservers.PostgreSqlServer;
+import io.netty.util.concurrent.EventExecutor;
 import io.r2dbc.spi.ConnectionFactoryOptions;
 import io.r2dbc.spi.Option;
 import java.sql.Connection;
@@ -15,6 +16,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import javax.sql.DataSource;
+import reactor.netty.resources.LoopResources;
+import reactor.netty.tcp.TcpResources;
 
 /** How the drivers connect to the servers of the tests. */
 final class Databases {
@@ -132,5 +135,12 @@ final class Databases {
       throw new AssertionError(e);
     }
     return times;
+  }
+
+  /** Returns when the event loops of drivers have done what there was to do. */
+  static void settleDrivers() {
+    for (EventExecutor loop : TcpResources.get().onClient(LoopResources.DEFAULT_NATIVE)) {
+      loop.submit(() -> {}).syncUninterruptibly();
+    }
   }
 }

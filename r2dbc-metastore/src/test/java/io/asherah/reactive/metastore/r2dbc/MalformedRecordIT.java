@@ -118,6 +118,8 @@ class MalformedRecordIT {
                     .keyManagementService(
                         StaticKeyManagementService.ofUtf8("thisIsAStaticMasterKeyForTesting"))
                     .clock(clock)
+                    .callTimeout(TIMEOUT)
+                    .loadTimeout(TIMEOUT)
                     .build()),
         factory -> factory.session("partition").encrypt(new byte[10]),
         SessionFactory::close);

@@ -81,7 +81,7 @@ class MetastoresGuideIT {
         .filteredOn(key -> key.isRevoked())
         .singleElement()
         .satisfies(key -> assertThat(key.meta().id()).isEqualTo("_IK_a_service_product"));
-    pool.close();
+    pool.dispose();
   }
 
   private static void store(R2dbcMetastore metastore, String id, String created) {

@@ -55,6 +55,9 @@ final class RotatingFactories {
         .keyManagementService(StaticKeyManagementService.ofUtf8("thisIsAStaticMasterKeyForTesting"))
         .cryptoPolicy(CryptoPolicy.builder().keyExpiry(KEY_EXPIRY).build())
         .clock(clock)
+        // On a machine that is busy with other things too.
+        .callTimeout(MetastoreContract.TIMEOUT)
+        .loadTimeout(MetastoreContract.TIMEOUT)
         .build();
   }
 

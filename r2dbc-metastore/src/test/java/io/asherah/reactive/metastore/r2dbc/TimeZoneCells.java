@@ -67,7 +67,7 @@ final class TimeZoneCells {
       } catch (RuntimeException | AssertionError e) {
         System.out.println("wrong " + cell.id + ": " + e.toString().replace('\n', ' '));
       } finally {
-        pool.close();
+        pool.dispose();
       }
     }
     System.exit(0);

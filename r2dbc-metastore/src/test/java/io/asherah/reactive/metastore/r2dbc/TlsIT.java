@@ -167,6 +167,7 @@ class TlsIT {
   /** MySQL's driver reports the end of a connection after it has said why. */
   @AfterEach
   final void checkDropped() {
+    Databases.settleDrivers();
     assertThat(dropped)
         .allSatisfy(e -> assertThat(e).hasMessageContaining("Connection unexpectedly closed"));
   }
