@@ -16,8 +16,8 @@ package io.asherah.reactive.securememory;
  * @param opens how often a closed region was made readable again since the factory was made; a new
  *     one starts readable
  * @param closes how often a region was made unreadable again
- * @param corruptedRegions regions whose canary was found overwritten, and that were wiped with all
- *     their secrets; anything but 0 means that native code in this process has a bug
+ * @param corruptedRegions regions whose canary was found overwritten, and all of whose secrets were
+ *     ended, to be wiped; anything but 0 means that native code in this process has a bug
  * @param pendingCreations creations that wait for the scheduler or run on it
  * @param queueDepth tasks of all kinds that wait for the scheduler or run on it
  */

@@ -416,8 +416,9 @@ final class LockedRegion {
             null);
     log.error("Locked memory is corrupt", reason);
     corruption = reason;
-    factory.regionCorrupted();
     purge();
+    // Who hears of it finds the secrets ended.
+    factory.regionCorrupted();
     written.forEach(write -> wipe(write.slot()));
     written.forEach(write -> tell(() -> write.receiver().fail(reason)));
   }
