@@ -38,6 +38,7 @@ import java.util.TreeMap;
 import java.util.concurrent.BrokenBarrierException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import javax.crypto.Cipher;
@@ -76,6 +77,9 @@ class KeyResidueIT {
           // A thread's buffer for allocation would keep the end of eden as it was.
           "-XX:-UseTLAB",
           "-XX:CompressedClassSpaceSize=32m",
+          // A compiled frame has gaps, in which a register that was saved there before would stay.
+          "-XX:CompileCommand=quiet",
+          "-XX:CompileCommand=exclude,io.asherah.reactive.KeyResidueIT$Child::overwriteStack",
           "-XX:ReservedCodeCacheSize=48m");
 
   /** What the child does, apart from its work. */
@@ -93,6 +97,7 @@ class KeyResidueIT {
   /** Works with sessions, lets the access window pass, and then does as it is told. */
   static final class Child {
     private static final int DEPTH = 2_000;
+    private static final int SECURE_MEMORY_THREADS = 2;
     private static final CyclicBarrier MEETING = new CyclicBarrier(1 + PARTITIONS);
     private static final List<Object> kept = new ArrayList<>();
     private static @Nullable Filling filling;
@@ -149,7 +154,7 @@ class KeyResidueIT {
       BufferedReader commands = new BufferedReader(new InputStreamReader(System.in));
       for (int i = 1; "collect".equals(commands.readLine()); i++) {
         overwriteGarbage();
-        overwriteStacks();
+        overwriteStacks(secrets);
         System.out.println("collected " + i);
       }
       Reference.reachabilityFence(kept);
@@ -252,10 +257,8 @@ class KeyResidueIT {
       }
     }
 
-    /**
-     * Those of all threads whose registers may have held a key, but those of the library itself.
-     */
-    private static void overwriteStacks() {
+    /** Those of all threads whose registers may have held a key. */
+    private static void overwriteStacks(SecretFactory secrets) {
       meet();
       overwriteStack(DEPTH);
       Flux.just(Schedulers.parallel(), Schedulers.boundedElastic())
@@ -267,7 +270,32 @@ class KeyResidueIT {
                               Mono.fromSupplier(() -> overwriteStack(DEPTH))
                                   .subscribeOn(scheduler)))
           .blockLast(Await.TIMEOUT);
+      // Of these none takes the task of the other, since each waits for it.
+      CountDownLatch begun = new CountDownLatch(SECURE_MEMORY_THREADS);
+      CountDownLatch ended = new CountDownLatch(SECURE_MEMORY_THREADS);
+      for (int i = 0; i < SECURE_MEMORY_THREADS; i++) {
+        secrets
+            .scheduler()
+            .schedule(
+                () -> {
+                  begun.countDown();
+                  await(begun);
+                  overwriteStack(DEPTH);
+                  ended.countDown();
+                });
+      }
+      await(ended);
       meet();
+    }
+
+    private static void await(CountDownLatch latch) {
+      try {
+        if (!latch.await(Await.TIMEOUT.toSeconds(), TimeUnit.SECONDS)) {
+          throw new AssertionError("not all threads came");
+        }
+      } catch (InterruptedException e) {
+        throw new AssertionError(e);
+      }
     }
 
     private static void meet() {
