@@ -59,7 +59,8 @@ class OutageTest {
                     : new MetastoreException("no such table", null, false));
         case ERROR_OF_A_DRIVER -> Mono.error(new IllegalStateException("broken"));
         case NO_ANSWER -> Mono.never();
-        case LATE_ANSWER -> answer.delaySubscription(CALL_TIMEOUT.multipliedBy(2));
+        // Late also where the thread of the call's own timer is held up.
+        case LATE_ANSWER -> answer.delaySubscription(CALL_TIMEOUT.multipliedBy(100));
       };
     }
   }

@@ -41,6 +41,7 @@ import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
+import reactor.core.scheduler.Schedulers;
 
 /** The kit finds what is wrong with a metastore. */
 class MetastoreTestKitTest {
@@ -370,10 +371,15 @@ class MetastoreTestKitTest {
     public Mono<Boolean> store(String id, Instant created, EnvelopeKeyRecord record) {
       return load(id, created)
           .hasElement()
-          .delayElement(Duration.ofMillis(10))
+          .delayUntil(any -> gap())
           .flatMap(
               exists ->
                   exists ? Mono.just(false) : super.store(id, created, record).thenReturn(true));
+    }
+
+    /** Long where there are several at once, so that all have looked before one stores. */
+    private static Mono<Long> gap() {
+      return Schedulers.isInNonBlockingThread() ? Mono.delay(Duration.ofMillis(500)) : Mono.empty();
     }
   }
 
