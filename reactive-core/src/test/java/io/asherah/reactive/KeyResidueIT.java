@@ -38,7 +38,6 @@ import java.util.TreeMap;
 import java.util.concurrent.BrokenBarrierException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.CyclicBarrier;
-import java.util.concurrent.TimeUnit;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import javax.crypto.Cipher;
@@ -279,23 +278,13 @@ class KeyResidueIT {
             .schedule(
                 () -> {
                   begun.countDown();
-                  await(begun);
+                  Await.until(() -> begun.getCount() == 0);
                   overwriteStack(DEPTH);
                   ended.countDown();
                 });
       }
-      await(ended);
+      Await.until(() -> ended.getCount() == 0);
       meet();
-    }
-
-    private static void await(CountDownLatch latch) {
-      try {
-        if (!latch.await(Await.TIMEOUT.toSeconds(), TimeUnit.SECONDS)) {
-          throw new AssertionError("not all threads came");
-        }
-      } catch (InterruptedException e) {
-        throw new AssertionError(e);
-      }
     }
 
     private static void meet() {

@@ -10,7 +10,6 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
-import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -28,10 +27,6 @@ class RefreshTest {
   private static final String SYSTEM = "_SK_service_product";
 
   private final InMemoryMetastore store = new InMemoryMetastore();
-
-  /** A call that a test holds up is not given up, also on a machine that is busy. */
-  private static final UnaryOperator<SessionFactory.Builder> PATIENT =
-      options -> options.callTimeout(Await.TIMEOUT).loadTimeout(Await.TIMEOUT);
 
   private Scenario scenario() {
     return new Scenario(
@@ -63,7 +58,7 @@ class RefreshTest {
 
   @Test
   void pastTheSoftLimit_theAnswerIsImmediate_withOneRefresh() {
-    try (Scenario scenario = new Scenario(store, CryptoPolicy.defaults(), PATIENT)) {
+    try (Scenario scenario = Scenario.patient(store, CryptoPolicy.defaults())) {
       encrypt(scenario);
       scenario.pass(SOFT);
       scenario.calls.take();

@@ -16,7 +16,6 @@ import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
-import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -57,9 +56,7 @@ class RotationTest {
 
   @Test
   void queued_usesTheExpiredKeyOn_andRotatesOnceInTheBackground() {
-    UnaryOperator<SessionFactory.Builder> patient =
-        options -> options.callTimeout(Await.TIMEOUT).loadTimeout(Await.TIMEOUT);
-    try (Scenario scenario = new Scenario(store, queued(), patient)) {
+    try (Scenario scenario = Scenario.patient(store, queued())) {
       Queue<KeyEvent> events = new ConcurrentLinkedQueue<>();
       Disposable subscription = scenario.factory.keyEvents().subscribe(events::add);
       encrypt(scenario);

@@ -137,6 +137,14 @@ final class Scenario implements AutoCloseable {
     this(store, policy, "", 1_024, options);
   }
 
+  /**
+   * A scenario in which a call that the test holds up is not given up, on a busy machine either.
+   */
+  static Scenario patient(Metastore store, CryptoPolicy policy) {
+    return new Scenario(
+        store, policy, options -> options.callTimeout(Await.TIMEOUT).loadTimeout(Await.TIMEOUT));
+  }
+
   /** A scenario in which also back-offs and other pauses end when the test lets time pass. */
   static Scenario withVirtualTimer(Metastore store, CryptoPolicy policy) {
     SteadyTimeScheduler time = new SteadyTimeScheduler();
