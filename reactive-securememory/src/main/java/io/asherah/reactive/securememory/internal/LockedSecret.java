@@ -187,7 +187,12 @@ final class LockedSecret implements Secret {
 
   @Override
   public void close() {
-    factory.end(slot);
+    try {
+      factory.end(slot);
+    } finally {
+      // Until it has ended: this may be the last use of this object, and it is not lost.
+      Reference.reachabilityFence(this);
+    }
   }
 
   @Override

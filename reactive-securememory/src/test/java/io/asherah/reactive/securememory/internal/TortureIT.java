@@ -352,8 +352,11 @@ class TortureIT {
   void everythingAtOnce_neverGivesAWrongByte_andLeavesNothing(@TempDir Path directory) {
     int seconds = Integer.getInteger("torture.seconds", 5);
 
+    // A small young generation, so that the collector looks for lost secrets all the time.
     ChildJvm.Ended ended =
-        ChildJvm.main(Child.class, Integer.toString(seconds)).options("-Xmx256m").run(directory);
+        ChildJvm.main(Child.class, Integer.toString(seconds))
+            .options("-Xmx256m", "-Xmn2m")
+            .run(directory);
 
     assertThat(ended.crashReport()).isEmpty();
     assertThat(ended.exitCode()).as(ended.toString()).isZero();
