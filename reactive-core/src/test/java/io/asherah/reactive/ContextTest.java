@@ -12,8 +12,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
+import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
 
@@ -21,6 +23,9 @@ import reactor.core.publisher.Sinks;
 class ContextTest {
   private static final List<String> CALLS =
       List.of("loadLatest(IK)", "loadLatest(SK)", "encryptKey", "store(SK)", "store(IK)");
+
+  /** Where Reactor keeps the hook with which the library wipes a key that a back end discards. */
+  private static final String OWN_HOOK = "reactor.onDiscard.local";
 
   /** Notes the entries of the context that back ends see, by call. */
   private static Map<String, Map<Object, Object>> watch(Scenario scenario, List<String> calls) {
@@ -34,6 +39,7 @@ class ContextTest {
                         context -> {
                           Map<Object, Object> entries = new ConcurrentHashMap<>();
                           context.forEach(entries::put);
+                          entries.remove(OWN_HOOK);
                           seen.put(call, entries);
                           return answer;
                         })));
@@ -59,6 +65,21 @@ class ContextTest {
       assertThat(seen.keySet()).containsExactlyInAnyOrderElementsOf(CALLS);
       assertThat(seen.values())
           .allSatisfy(entries -> assertThat(entries).isEqualTo(Map.of("trace", 7)));
+    }
+  }
+
+  @Test
+  void discardHookOfTheCaller_staysOutside() {
+    List<Object> discarded = new CopyOnWriteArrayList<>();
+    try (Scenario scenario = new Scenario()) {
+      CALLS.forEach(
+          call ->
+              scenario.calls.watch(
+                  call, answer -> Flux.range(0, 3).filter(i -> false).then(answer)));
+
+      get(scenario.session().encrypt(utf8("payload")).doOnDiscard(Object.class, discarded::add));
+
+      assertThat(discarded).isEmpty();
     }
   }
 

@@ -18,6 +18,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -26,6 +27,7 @@ import reactor.core.Disposable;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 import reactor.core.publisher.Sinks;
+import reactor.core.scheduler.Schedulers;
 import reactor.test.StepVerifier;
 
 /** Which key is used when, and what is asked of metastore and key management service for it. */
@@ -906,6 +908,44 @@ class KeyLifecycleTest {
       Await.until(() -> scenario.factory.stats().callsUnderWay() == 0);
       scenario.calls.answerAsBefore();
       assertThat(get(scenario.session().decrypt(record))).isEqualTo(utf8("payload"));
+    }
+  }
+
+  /** An operator of the service's own gets the key after the call was given up, and discards it. */
+  @Test
+  void keyThatTheKmsDiscards_isWiped() {
+    InMemoryMetastore store = new InMemoryMetastore();
+    DataRowRecord record;
+    try (Scenario writer = new Scenario(store, CryptoPolicy.defaults(), "")) {
+      record = get(writer.session().encrypt(utf8("payload")));
+    }
+    try (Scenario scenario =
+        new Scenario(
+            store,
+            CryptoPolicy.defaults(),
+            o -> o.callTimeout(Duration.ofSeconds(3)).callAttempts(1))) {
+      byte[] plaintext = new byte[32];
+      Arrays.fill(plaintext, (byte) 7);
+      AtomicBoolean isGivenUp = new AtomicBoolean();
+      scenario.calls.change(
+          "decryptKey",
+          answer ->
+              Mono.empty()
+                  .then(
+                      Mono.<Object>fromSupplier(
+                          () -> {
+                            Await.until(isGivenUp::get);
+                            return CryptoKey.takeOwnershipOf(plaintext);
+                          }))
+                  .subscribeOn(Schedulers.boundedElastic()));
+
+      StepVerifier.create(scenario.session().decrypt(record))
+          .verifyErrorSatisfies(
+              e -> assertThat(((KmsException) e).kind()).isEqualTo(KmsException.Kind.TIMEOUT));
+      isGivenUp.set(true);
+
+      Await.until(() -> plaintext[31] == 0);
+      assertThat(plaintext).containsOnly(0);
     }
   }
 

@@ -198,7 +198,11 @@ final class BackEnds {
   private <T> Mono<T> fromKms(String what, Supplier<Mono<T>> call) {
     return kmsGuard
         .call(
-            () -> call.get().switchIfEmpty(Mono.error(() -> noKmsAnswer(what))),
+            () ->
+                call.get()
+                    .switchIfEmpty(Mono.error(() -> noKmsAnswer(what)))
+                    // Here too: the guard shows a service none of the context that is its caller's.
+                    .doOnDiscard(CryptoKey.class, CryptoKey::close),
             timeout,
             e -> kmsFailure(what, e),
             () -> kmsIsLate(what),
