@@ -1,6 +1,5 @@
 package io.asherah.reactive;
 
-import io.asherah.reactive.internal.crypto.Aes256Gcm;
 import io.asherah.reactive.securememory.Secret;
 import io.asherah.reactive.spi.CryptoKey;
 import io.asherah.reactive.spi.KeyManagementService;
@@ -26,7 +25,7 @@ public final class StaticKeyManagementService implements KeyManagementService {
 
   private final byte[] masterKey;
   private final Scheduler blocking = Schedulers.boundedElastic();
-  private final Aes256Gcm aead = new Aes256Gcm(null, blocking);
+  private final KeyCipher cipher = KeyCipher.create();
 
   private StaticKeyManagementService(byte[] masterKey) {
     if (masterKey.length != CryptoKey.LENGTH) {
@@ -64,16 +63,17 @@ public final class StaticKeyManagementService implements KeyManagementService {
 
   @Override
   public Mono<byte[]> encryptKey(Secret systemKey) {
-    return aead.ready()
-        .then(systemKey.withBytes(key -> aead.sealKey(masterKey, key)))
+    return cipher
+        .ready()
+        .then(systemKey.withBytes(key -> cipher.seal(masterKey, key)))
         .subscribeOn(blocking);
   }
 
   @Override
   public Mono<CryptoKey> decryptKey(byte[] encryptedKey) {
-    return aead.ready()
-        .then(Mono.fromSupplier(() -> aead.openKey(masterKey, encryptedKey, "system key")))
-        .map(CryptoKey::takeOwnershipOf)
+    return cipher
+        .ready()
+        .then(Mono.fromSupplier(() -> cipher.open(masterKey, encryptedKey)))
         .onErrorMap(
             InvalidRecordException.class,
             e ->

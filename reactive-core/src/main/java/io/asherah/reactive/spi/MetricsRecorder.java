@@ -1,6 +1,7 @@
 package io.asherah.reactive.spi;
 
 import io.asherah.reactive.KeyEvent;
+import io.asherah.reactive.KmsException;
 
 /**
  * Is told what a session factory does, to count and to time it. Every method has a default that
@@ -55,6 +56,16 @@ public interface MetricsRecorder {
    * @param isSuccess whether it answered
    */
   default void kmsCalled(String kms, KmsCall call, long nanos, boolean isSuccess) {}
+
+  /**
+   * One of several regions of a key management service failed. The call it was for may have
+   * succeeded in others. Told by a service that was given the recorder itself.
+   *
+   * @param kms {@link KeyManagementService#name()}
+   * @param region the region
+   * @param kind how it failed
+   */
+  default void kmsRegionFailed(String kms, String region, KmsException.Kind kind) {}
 
   /**
    * An operation looked for an intermediate key in the cache.

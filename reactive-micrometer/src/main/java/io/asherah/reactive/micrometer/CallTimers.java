@@ -61,7 +61,8 @@ final class CallTimers<C extends Enum<C>> {
     return after;
   }
 
-  private static String sanitised(String name) {
+  /** A name as a part or a tag of a meter. */
+  static String sanitised(String name) {
     String start = name.substring(0, Math.min(name.length(), MAX_NAME_LENGTH));
     String clean = start.replaceAll("[^A-Za-z0-9_-]", "_").toLowerCase(Locale.ROOT);
     return clean.isEmpty() ? OTHER : clean;

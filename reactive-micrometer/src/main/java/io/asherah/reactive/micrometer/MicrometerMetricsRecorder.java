@@ -1,6 +1,7 @@
 package io.asherah.reactive.micrometer;
 
 import io.asherah.reactive.KeyEvent;
+import io.asherah.reactive.KmsException;
 import io.asherah.reactive.spi.MetricsRecorder;
 import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.MeterRegistry;
@@ -21,6 +22,9 @@ import org.slf4j.LoggerFactory;
  *   <li>timers {@code ael.metastore.<name>.load}, {@code .loadlatest} and {@code .store}, {@code
  *       ael.kms.<name>.encryptkey} and {@code .decryptkey}: attempts to call a back end, with the
  *       same tag;
+ *   <li>counter {@code asherah.kms.region.failures}: regions of a key management service that
+ *       failed, with the tags {@code kms}, {@code region} and {@code kind}, a {@link
+ *       KmsException.Kind} in lower case; told by services that were given this recorder;
  *   <li>counters {@code asherah.cache.hits}, {@code asherah.cache.misses} and {@code
  *       asherah.cache.stale}: look-ups of an intermediate key, with the tag {@code cache}, {@code
  *       latest} or {@code meta};
@@ -31,8 +35,8 @@ import org.slf4j.LoggerFactory;
  * <p>A back end is called what it calls itself, in lower case, with everything but letters of
  * ASCII, digits, {@code -} and {@code _} replaced by {@code _}, and at most 32 characters of it.
  * After 16 names of metastores, further ones are called {@code other}; so are those of key
- * management services after 16. So the number of meters is bounded whatever a back end does, and
- * none has a partition or the id of a key in it.
+ * management services after 16, and regions after 64. So the number of meters is bounded whatever a
+ * back end does, and none has a partition or the id of a key in it.
  *
  * <p>The meters of a back end are registered by the first call to it, all others when the recorder
  * is made; the registry locks for that moment. Nothing else waits, and nothing is thrown: the first
@@ -48,6 +52,7 @@ public final class MicrometerMetricsRecorder implements MetricsRecorder {
   private final OutcomeTimer decrypt;
   private final CallTimers<MetastoreCall> metastoreCalls;
   private final CallTimers<KmsCall> kmsCalls;
+  private final RegionCounters regionFailures;
 
   /** By the ordinals of cache and look-up. */
   private final Counter[][] lookups;
@@ -66,6 +71,7 @@ public final class MicrometerMetricsRecorder implements MetricsRecorder {
     this.kmsCalls =
         new CallTimers<>(
             registry, "ael.kms.", KmsCall.values(), tags, "Calls to the key management service");
+    this.regionFailures = new RegionCounters(registry, tags);
     this.lookups = new Counter[Cache.values().length][Lookup.values().length];
     for (Cache cache : Cache.values()) {
       for (Lookup lookup : Lookup.values()) {
@@ -140,6 +146,11 @@ public final class MicrometerMetricsRecorder implements MetricsRecorder {
   @Override
   public void kmsCalled(String kms, KmsCall call, long nanos, boolean isSuccess) {
     guarded(() -> kmsCalls.of(kms, call).record(nanos, isSuccess));
+  }
+
+  @Override
+  public void kmsRegionFailed(String kms, String region, KmsException.Kind kind) {
+    guarded(() -> regionFailures.of(kms, region, kind).increment());
   }
 
   @Override

@@ -1,6 +1,7 @@
 package io.asherah.reactive.internal.keys;
 
 import io.asherah.reactive.KeyEvent;
+import io.asherah.reactive.KmsException;
 import io.asherah.reactive.spi.MetricsRecorder;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.slf4j.Logger;
@@ -40,6 +41,11 @@ public final class GuardedRecorder implements MetricsRecorder {
   @Override
   public void kmsCalled(String kms, KmsCall call, long nanos, boolean isSuccess) {
     guarded(() -> recorder.kmsCalled(kms, call, nanos, isSuccess));
+  }
+
+  @Override
+  public void kmsRegionFailed(String kms, String region, KmsException.Kind kind) {
+    guarded(() -> recorder.kmsRegionFailed(kms, region, kind));
   }
 
   @Override
