@@ -1,0 +1,7 @@
+package io.asherah.reactive.metastore.dynamodb;
+
+class CrtMetastoreIT extends MetastoreContract {
+  CrtMetastoreIT() {
+    super(Aws.Http.CRT);
+  }
+}

@@ -1,0 +1,7 @@
+package io.asherah.reactive.metastore.dynamodb;
+
+class NettyMetastoreIT extends MetastoreContract {
+  NettyMetastoreIT() {
+    super(Aws.Http.NETTY);
+  }
+}
