@@ -6,6 +6,8 @@ import com.tngtech.archunit.core.domain.JavaClass;
 import io.asherah.reactive.CryptoPolicy;
 import io.asherah.reactive.KmsException;
 import io.asherah.reactive.SessionFactory;
+import io.asherah.reactive.kms.aws.AwsKeyManagementService;
+import io.asherah.reactive.metastore.dynamodb.DynamoDbMetastore;
 import io.asherah.reactive.metastore.r2dbc.R2dbcMetastore;
 import io.asherah.reactive.securememory.SecretFactory;
 import java.io.IOException;
@@ -64,7 +66,9 @@ class DocumentationTest {
             SessionFactory.Builder.class,
             CryptoPolicy.Builder.class,
             SecretFactory.Builder.class,
-            R2dbcMetastore.Builder.class)) {
+            R2dbcMetastore.Builder.class,
+            DynamoDbMetastore.Builder.class,
+            AwsKeyManagementService.Builder.class)) {
       String section =
           document
               .split("## " + builder.getEnclosingClass().getSimpleName() + "\\.Builder\n")[1]

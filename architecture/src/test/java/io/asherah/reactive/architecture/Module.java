@@ -6,6 +6,8 @@ import com.tngtech.archunit.core.domain.JavaClasses;
 import com.tngtech.archunit.core.importer.ClassFileImporter;
 import io.asherah.reactive.SessionFactory;
 import io.asherah.reactive.examples.quickstart.Quickstart;
+import io.asherah.reactive.kms.aws.AwsKeyManagementService;
+import io.asherah.reactive.metastore.dynamodb.DynamoDbMetastore;
 import io.asherah.reactive.metastore.r2dbc.R2dbcMetastore;
 import io.asherah.reactive.micrometer.MicrometerMetricsRecorder;
 import io.asherah.reactive.securememory.SecretFactory;
@@ -42,11 +44,22 @@ enum Module {
       Set.of("io.asherah.reactive.metastore.r2dbc"),
       R2dbcMetastore.class,
       15),
+  DYNAMODB_METASTORE(
+      "io.asherah.reactive.metastore.dynamodb",
+      Set.of("io.asherah.reactive.metastore.dynamodb"),
+      DynamoDbMetastore.class,
+      8),
+  AWS_KMS(
+      "io.asherah.reactive.kms.aws",
+      Set.of("io.asherah.reactive.kms.aws"),
+      AwsKeyManagementService.class,
+      8),
   QUICKSTART("io.asherah.reactive.examples.quickstart", Set.of(), Quickstart.class, 4);
 
   /** What applications or their tests depend on, in contrast to examples. */
   static final List<Module> LIBRARIES =
-      List.of(SECURE_MEMORY, CORE, TEST_KIT, MICROMETER, R2DBC_METASTORE);
+      List.of(
+          SECURE_MEMORY, CORE, TEST_KIT, MICROMETER, R2DBC_METASTORE, DYNAMODB_METASTORE, AWS_KMS);
 
   final String descriptorName;
   final Set<String> exportedPackages;

@@ -41,6 +41,14 @@ final class NotBlock extends ArchCondition<JavaClass> {
               "synchronized",
               "one change at a time, on the scheduler that may block"),
           new Permit(
+              "io.asherah.reactive.kms.aws.KmsClient",
+              "synchronized",
+              "builds the client once, on the scheduler that may block"),
+          new Permit(
+              "io.asherah.reactive.metastore.dynamodb.Client",
+              "synchronized",
+              "builds the client once, on the scheduler that may block"),
+          new Permit(
               "io.asherah.reactive.securememory.internal.Arena",
               "synchronized",
               "one search for room at a time, on the scheduler that may block"),
